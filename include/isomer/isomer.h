@@ -1,0 +1,84 @@
+/* isomer.h: the public interface of Isomer. SPDX-License-Identifier: Apache-2.0
+ *
+ * The `isomer` command is written against this file alone. A function here that fails
+ * because of its arguments or the environment prints one line to stderr, prefixed
+ * "isomer: ", and returns the exit status a shell would give (ISOMER_EXIT_*).
+ */
+#ifndef ISOMER_ISOMER_H
+#define ISOMER_ISOMER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Exit statuses of the command itself; any other is the guest's own. */
+enum isomer_exit {
+    ISOMER_EXIT_OK = 0,
+    ISOMER_EXIT_FAILURE = 1,      /* the verb failed: IR text that does not verify, ... */
+    ISOMER_EXIT_USAGE = 2,        /* an option or argument makes no sense */
+    ISOMER_EXIT_CANNOT_RUN = 126, /* found, but not a program that can be run here */
+    ISOMER_EXIT_NOT_FOUND = 127,  /* the program is not there */
+};
+
+/* What stages are printed, one letter each in ISOMER_DUMP. The text of each is what its
+ * own parser reads back. */
+enum isomer_dump {
+    ISOMER_DUMP_GUEST = 1 << 0,  /* g: guest instructions of each region */
+    ISOMER_DUMP_IR = 1 << 1,     /* i: IR as lifted */
+    ISOMER_DUMP_IR_OPT = 1 << 2, /* o: IR as given to the code generator */
+    ISOMER_DUMP_HOST = 1 << 3,   /* h: host code */
+};
+
+enum isomer_engine {
+    ISOMER_ENGINE_AUTO = 0,    /* generated code where this host has a generator */
+    ISOMER_ENGINE_INTERPRETER, /* the IR interpreter only */
+    ISOMER_ENGINE_LOCKSTEP,    /* generated code, each region checked by the interpreter */
+};
+
+/* How to run a program. All zero is the default; strings belong to the caller and must
+ * live as long as the call. */
+struct isomer_run_options {
+    const char *sysroot;       /* -L: where absolute guest paths are looked up first, or NULL */
+    const char *argv0;         /* -0: argv[0] of the guest, or NULL: the program as named */
+    const char *cpu_features;  /* "-avx512,-avx2,-bmi": host features to hide, or NULL */
+    enum isomer_engine engine; /* who executes */
+    bool stats;                /* print counters to stderr when the program ends */
+    bool no_link;              /* leave region exits unpatched: each returns to the dispatcher */
+    bool test_deopt;           /* take every exit and fault through its state map */
+    bool test_ra;              /* random register allocation */
+    bool seed_given;           /* seed holds one; otherwise one is drawn and printed */
+    uint64_t seed;             /* of test_deopt, test_ra and other random choices */
+    uint64_t cache_size;       /* bytes of code cache; 0: the default */
+    unsigned dump;             /* set of enum isomer_dump */
+    const char *dump_file;     /* where dumps go ("%p" stands for the pid); NULL: stderr */
+};
+
+/* The version, e.g. "0.1.0". */
+const char *isomer_version(void);
+
+/* Runs the guest program argv[0] with arguments argv[1..argc-1] and environment envp (both
+ * NULL-terminated) to its end and returns its exit status. argv[0] is a path, or a name
+ * without '/' that is looked up in the PATH of envp. A guest that dies by a signal takes
+ * this process with it by that signal, so that a parent sees what it would see of a native
+ * process. A program that cannot be run gives ISOMER_EXIT_CANNOT_RUN or _NOT_FOUND. */
+int isomer_run(const struct isomer_run_options *options, int argc, char **argv, char **envp);
+
+/* Prints guest code, IR and host code side by side for one place of a program: `where` is a
+ * function's name, or an address in hexadecimal ("0x10430"), or NULL for the entry point.
+ * The program is not run. Returns an exit status. */
+int isomer_explain(const struct isomer_run_options *options, const char *program,
+                   const char *where, FILE *out);
+
+/* A tool for files of IR text ("-": standard input). verb: "check" parses and verifies;
+ * "print" does so and prints what was read, normalised; "run" interprets each function that
+ * states what it expects and prints results. Returns an exit status. */
+int isomer_ir_tool(const char *verb, const char *file, FILE *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
