@@ -103,6 +103,7 @@ static void enter(const char *root)
     show_host(root);
     if (chroot(root) != 0)
         die(root);
+    setenv("PATH", "/usr/bin:/usr/sbin", 1); /* the host's may lead out of the root */
     if (chdir(cwd) != 0 && chdir("/") != 0)
         die("/");
 }
