@@ -1,0 +1,87 @@
+/* cli.h: the table of sub-commands and what is made from it. SPDX-License-Identifier: Apache-2.0
+ *
+ * One table (cli_table.c) describes every sub-command: it drives parsing (cli_parse.c), help
+ * text, the manual page and the shell completion (cli_help.c, cli_gen.c). To add a
+ * sub-command: one file with its handler, one entry in the table.
+ */
+#ifndef CLI_H
+#define CLI_H
+
+#include "isomer/isomer.h"
+
+#include <stddef.h>
+
+/* What all options of all sub-commands write into. */
+struct cli_args {
+    struct isomer_run_options run;
+    char **env;     /* environment of the guest: own array, borrowed strings */
+    size_t env_len; /* without the final NULL */
+};
+
+enum cli_type {
+    CLI_FLAG,      /* bool: set */
+    CLI_STRING,    /* const char *: the value */
+    CLI_SIZE,      /* uint64_t: a number with K, M or G */
+    CLI_SEED,      /* uint64_t: a number, and seed_given */
+    CLI_TEST,      /* bool: set; an optional =SEED as CLI_SEED */
+    CLI_ENGINE,    /* enum isomer_engine: `value` of the option */
+    CLI_ENV_SET,   /* VAR=VALUE into the environment */
+    CLI_ENV_UNSET, /* VAR out of it */
+};
+
+struct cli_option {
+    const char *name;      /* long name, without dashes */
+    char letter;           /* short name or 0 */
+    enum cli_type type;
+    size_t offset;         /* of the field in struct cli_args */
+    int value;             /* CLI_ENGINE: what to store */
+    const char *arg;       /* name of the value in help, or NULL */
+    const char *help;      /* one or two sentences */
+};
+
+struct cli_command {
+    const char *name;
+    const char *summary;              /* one line, no full stop */
+    const char *usage;                /* what follows the options */
+    const char *text;                 /* a paragraph for help and manual */
+    const struct cli_option *options; /* ends with an empty entry; or NULL */
+    int min_args, max_args;           /* positional arguments; max -1: any number */
+    const char *words;                /* completion of the first argument, or NULL: files */
+    int (*handler)(struct cli_args *args, int argc, char **argv);
+};
+
+/* A name and what it means: environment variables, exit statuses, examples. */
+struct cli_note {
+    const char *name, *help;
+};
+
+extern const struct cli_command cli_commands[]; /* all end with an empty entry */
+extern const struct cli_note cli_environment[];
+extern const struct cli_note cli_exits[];
+extern const struct cli_note cli_examples[];
+
+const struct cli_command *cli_find(const char *name);
+bool cli_takes_value(const struct cli_option *option);
+
+/* Parses options up to the first argument that is none (or "--"). Returns the index of the
+ * first positional argument, or -1 after one line about what is wrong. */
+int cli_parse(const struct cli_command *command, struct cli_args *args, int argc, char **argv);
+
+/* One line to stderr, prefixed "isomer: "; returns ISOMER_EXIT_USAGE. */
+int cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+void cli_print_overview(FILE *out);
+void cli_print_command(FILE *out, const struct cli_command *command);
+void cli_print_man(FILE *out);
+void cli_print_completion(FILE *out);
+
+/* Reads ISOMER_DUMP and ISOMER_DUMP_FILE. Returns 0 or an exit status. */
+int cli_read_environment(struct cli_args *args);
+
+int cli_run(struct cli_args *args, int argc, char **argv);
+int cli_explain(struct cli_args *args, int argc, char **argv);
+int cli_ir(struct cli_args *args, int argc, char **argv);
+int cli_help(struct cli_args *args, int argc, char **argv);
+int cli_version(struct cli_args *args, int argc, char **argv);
+
+#endif

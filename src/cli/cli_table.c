@@ -1,0 +1,105 @@
+/* cli_table.c: what the `isomer` command can do. SPDX-License-Identifier: Apache-2.0 */
+#include "cli/cli.h"
+
+#include <string.h>
+
+#define RUN(field) offsetof(struct cli_args, run.field)
+
+#define OPTION_SYSROOT                                                                            \
+    {"sysroot", 'L', CLI_STRING, RUN(sysroot), 0, "DIR",                                          \
+     "Look up absolute paths of the guest under DIR first: its dynamic linker, libraries and "    \
+     "programs."}
+#define OPTION_CPU_FEATURES                                                                       \
+    {"cpu-features", 0, CLI_STRING, RUN(cpu_features), 0, "LIST",                                 \
+     "Generate code as if this host lacked features, e.g. -avx512,-avx2,-bmi."}
+#define OPTION_END {NULL, 0, CLI_FLAG, 0, 0, NULL, NULL}
+
+static const struct cli_option run_options[] = {
+    OPTION_SYSROOT,
+    {"env", 'E', CLI_ENV_SET, 0, 0, "VAR=VALUE", "Set a variable in the guest's environment."},
+    {"unset", 'U', CLI_ENV_UNSET, 0, 0, "VAR",
+     "Remove a variable from the guest's environment."},
+    {"argv0", '0', CLI_STRING, RUN(argv0), 0, "NAME", "Give the guest NAME as its argv[0]."},
+    {"stats", 0, CLI_FLAG, RUN(stats), 0, NULL,
+     "When the program ends, print what was translated, how long it took, the use of the code "
+     "cache, and exits by reason."},
+    {"cache-size", 0, CLI_SIZE, RUN(cache_size), 0, "SIZE",
+     "Size of the code cache (K, M or G may follow the number)."},
+    OPTION_CPU_FEATURES,
+    {"interpreter", 0, CLI_ENGINE, RUN(engine), ISOMER_ENGINE_INTERPRETER, NULL,
+     "Interpret the IR and generate no code."},
+    {"lockstep", 0, CLI_ENGINE, RUN(engine), ISOMER_ENGINE_LOCKSTEP, NULL,
+     "Run generated code and the interpreter side by side and stop at the first difference."},
+    {"no-link", 0, CLI_FLAG, RUN(no_link), 0, NULL,
+     "Do not link regions to each other: every exit returns to the dispatcher."},
+    {"test-deopt", 0, CLI_TEST, RUN(test_deopt), 0, "SEED",
+     "Test mode: take every exit and fault through its state map."},
+    {"test-ra", 0, CLI_TEST, RUN(test_ra), 0, "SEED",
+     "Test mode: allocate registers at random."},
+    {"seed", 0, CLI_SEED, 0, 0, "SEED",
+     "Seed of random choices; one that is drawn is printed."},
+    OPTION_END,
+};
+
+static const struct cli_option explain_options[] = {
+    OPTION_SYSROOT,
+    OPTION_CPU_FEATURES,
+    OPTION_END,
+};
+
+const struct cli_command cli_commands[] = {
+    {"run", "run a RISC-V Linux program", "PROGRAM [ARGUMENT...]",
+     "Runs PROGRAM, a path or a name that is looked up in PATH, with the files, terminal and "
+     "exit status it would have as a native process. Programs that it starts run in the same "
+     "way, whether they are RISC-V programs, programs of this host or scripts.",
+     run_options, 1, -1, NULL, cli_run},
+    {"explain", "show guest code, IR and host code of one place", "PROGRAM [FUNCTION|ADDRESS]",
+     "Translates without running, beginning at a function, at an address (0x...), or at the "
+     "entry point, and prints each guest instruction beside the IR and the host code it became.",
+     explain_options, 1, 2, NULL, cli_explain},
+    {"ir", "check, print or interpret files of IR text", "check|print|run FILE...",
+     "check parses and verifies; print writes the text back in its normal form; run interprets "
+     "each function. The file - is standard input. Every dump is a file that this reads.",
+     NULL, 2, -1, "check print run", cli_ir},
+    {"help", "explain a command", "[COMMAND]", NULL, NULL, 0, 1, "@commands", cli_help},
+    {"version", "print the version", "", NULL, NULL, 0, 0, "", cli_version},
+    {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL},
+};
+
+const struct cli_note cli_environment[] = {
+    {"ISOMER_DUMP",
+     "Letters of the stages to print as text: g guest code, i IR as lifted, o IR as given to "
+     "the code generator, h host code."},
+    {"ISOMER_DUMP_FILE",
+     "The file that dumps are appended to instead of standard error; %p stands for the process "
+     "number."},
+    {NULL, NULL},
+};
+
+const struct cli_note cli_exits[] = {
+    {"any other", "The exit status of the program; if a signal ended it, the same signal ends "
+                  "isomer."},
+    {"1", "isomer explain, isomer ir: the input is wrong."},
+    {"2", "An option or argument makes no sense."},
+    {"126", "The program is not executable here: wrong format, wrong architecture, damaged."},
+    {"127", "The program, or the dynamic linker it asks for, was not found."},
+    {NULL, NULL},
+};
+
+const struct cli_note cli_examples[] = {
+    {"isomer run ./hello", "Run a static program."},
+    {"isomer run -L ~/riscv64-root /bin/bash -c 'uname -m'",
+     "Run a shell from a RISC-V root file system."},
+    {"ISOMER_DUMP=io isomer run ./hello", "Print the IR of every region, as lifted and as "
+                                          "optimised."},
+    {"isomer explain ./hello main", "Show what became of a function."},
+    {NULL, NULL},
+};
+
+const struct cli_command *cli_find(const char *name)
+{
+    for (const struct cli_command *command = cli_commands; command->name; command++)
+        if (strcmp(command->name, name) == 0)
+            return command;
+    return NULL;
+}
