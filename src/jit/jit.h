@@ -1,0 +1,311 @@
+/* jit.h: between IR and machine code: regions, code cache, linking, state
+ * maps, the run loop. SPDX-License-Identifier: Apache-2.0
+ *
+ *   guest code --form--> IR region --host->compile--> jit_code --install--> cache
+ *                          |                                        |
+ *                      interpreter                       run: enter, exit, link
+ *
+ * One struct jit per virtual machine (shared by its threads), one struct
+ * jit_vcpu per guest thread. The host part (src/host/x64) is reached through
+ * struct jit_host only.
+ *
+ * Region convention. At every region boundary the guest's hottest slots are in
+ * fixed host registers (pin_gpr, pin_fpr), all others at their offset in the
+ * state; the FP flags are in the host's FP status register.
+ *
+ * Shadow stack. While translated code runs, the host stack pointer is a
+ * private stack that holds only host return addresses: a guest call is a host
+ * call, a guest return a host ret with the guest's return target in the target
+ * register; the landing behind the call compares it with the address it stands
+ * for and otherwise goes to the indirect-jump stub. Dropping entries is always
+ * correct, so overflow resets the stack and freed code resets all of them.
+ */
+#ifndef ISOMER_JIT_H
+#define ISOMER_JIT_H
+
+#include "ir/ir.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+
+/* ---- state maps ------------------------------------------------------ */
+
+/* Host registers as saved by a fault or by the deopt stub. */
+struct jit_regs {
+    uint64_t gpr[16];
+    uint64_t fpr[32]; /* low 64 bits */
+};
+
+/* Where a slot's value is, at one point in host code. Slots that a map does not
+ * list are at home: in their pinned register, or else in the state. */
+enum jit_loc {
+    JIT_LOC_GPR,   /* host integer register n */
+    JIT_LOC_FPR,   /* host FP register n, low 64 bits */
+    JIT_LOC_STATE, /* in the state although the slot is pinned */
+    JIT_LOC_SPILL, /* vcpu->spill[n] */
+    JIT_LOC_CONST  /* the value itself */
+};
+/* What is to be done to the value found there. */
+enum jit_how {
+    JIT_HOW_COPY,
+    JIT_HOW_SEXT32, /* low 32 bits, sign-extended */
+    JIT_HOW_ZEXT32,
+    JIT_HOW_ZEXT8,
+    JIT_HOW_BOX32,  /* NaN-box the low 32 bits */
+    JIT_HOW_CANON64,/* f64: any NaN becomes the canonical one */
+    JIT_HOW_BOXCANON32 /* f32: canonicalise, then box */
+};
+
+/* ---- the vCPU -------------------------------------------------------- */
+
+enum {
+    JIT_STATE_MAX = 768,
+    JIT_STATE_BIAS = 128,    /* the state register points here into the state */
+    JIT_LOOKUP_BITS = 12,
+    JIT_SPILLS = 64,
+    JIT_SHADOW_SIZE = 1 << 20 /* bytes of shadow stack, a guard page below */
+};
+
+struct jit_lookup {
+    uint64_t key;     /* region key; 1 = empty (never a key: pc is even) */
+    const void *code;
+};
+
+struct jit;
+struct jit_region;
+
+struct jit_vcpu {
+    _Alignas(64) uint8_t state[JIT_STATE_MAX]; /* the guest's, laid out by it */
+    /* what generated code and stubs touch */
+    volatile uint32_t poll;   /* non-zero: leave at the next safe point */
+    uint32_t exit_id;         /* which exit was taken (JIT_EXIT_*) */
+    uint64_t exit_arg;        /* indirect miss: the key looked for */
+    uint32_t mxcsr;           /* guest FP status while outside */
+    uint32_t host_mxcsr;
+    uint64_t shadow_sp;       /* shadow stack pointer while outside */
+    uint64_t host_sp;         /* host stack pointer while inside */
+    uint32_t deopt_count;     /* --test-deopt: counts down to a forced exit */
+    uint32_t in_code;         /* 1 inside translated code or its slow calls */
+    uint64_t slow_op;         /* slow call: op | ty<<8 | aty<<16 | aux<<32 */
+    uint64_t slow_arg[3];
+    uint64_t slow_result;
+    uint64_t slow_ret;        /* return address into translated code, else 0 */
+    uint64_t spill[JIT_SPILLS];
+    struct jit_regs regs;     /* dump of the deopt stub and of slow calls */
+    struct jit_lookup lookup[1 << JIT_LOOKUP_BITS];
+    /* what only C touches */
+    struct jit *jit;
+    void *shadow_base;        /* lowest usable address */
+    uint64_t shadow_top;
+    uint64_t flush_seen;      /* jit->flush_count this vCPU has passed */
+    struct jit_vcpu *next;    /* list of the VM's vCPUs */
+    void *owner;              /* the caller's */
+    /* result of jit_run */
+    struct jit_stop_info {
+        uint32_t trap, info;      /* JIT_STOP_TRAP */
+        int sig, code;            /* JIT_STOP_FAULT: host signal and si_code */
+        uint64_t addr;            /* JIT_STOP_FAULT: address accessed */
+    } stop;
+};
+
+/* ---- what a host's code generator produces --------------------------- */
+
+enum jit_section { JIT_HOT, JIT_COLD };
+
+enum jit_reloc_kind {
+    JIT_RELOC_PC32_SECTION, /* rel32 to offset addend of section target */
+    JIT_RELOC_PC32_STUB,    /* rel32 to host stub number target */
+    JIT_RELOC_PC32_EXIT,    /* rel32 of exit number target: patchable link */
+    JIT_RELOC_PC32_EXIT_STUB, /* rel32 to the exit's own stub, never linked
+                               (leaves to the run loop with this exit's id) */
+    JIT_RELOC_PC32_DEOPT,   /* rel32 to a stub that leaves by state map target*/
+    JIT_RELOC_PC32_REGION,  /* rel32 to this region's own entry */
+    JIT_RELOC_ABS64_GUEST   /* 64-bit guest address (value already there) */
+};
+struct jit_reloc {
+    uint32_t off;      /* of the field, in its section */
+    uint8_t section, kind;
+    uint16_t target;
+    uint32_t addend;
+};
+
+enum jit_exit_kind {
+    JIT_EXIT_DIRECT,   /* key known; site jumps or calls there once linked */
+    JIT_EXIT_TRAPPED,  /* gives trap to the caller of jit_run; pc = key */
+};
+struct jit_exit_out {
+    uint8_t kind;      /* enum jit_exit_kind */
+    uint8_t is_call;
+    uint16_t trap;     /* enum ir_trap */
+    uint32_t info;
+    uint64_t key;      /* target key, or the pc a trap is at */
+};
+
+/* A point in the code that may fault, by offset of the instruction (or of the
+ * return address of a slow call), and its map. */
+struct jit_point {
+    uint32_t off;
+    uint8_t section;
+    uint16_t map;
+};
+
+struct jit_code {
+    const uint8_t *bytes[2]; /* by section; owned by the compiler's scratch */
+    uint32_t len[2];
+    BASE_VEC(struct jit_reloc) relocs;
+    BASE_VEC(struct jit_exit_out) exits;
+    BASE_VEC(struct jit_point) points;
+    BASE_VEC(uint8_t) map_bytes;  /* encoded maps */
+    BASE_VEC(uint32_t) map_start; /* map number -> offset in map_bytes */
+    const char *gave_up;          /* reason, or NULL */
+};
+
+/* Maps are written by the compiler in one go each: begin, add.., end. pc is
+ * the guest pc of the map's instruction. end returns the map's number. */
+void jit_map_begin(struct jit_code *c, uint64_t pc);
+void jit_map_add(struct jit_code *c, unsigned slot, enum jit_loc loc, enum jit_how how,
+                 uint64_t n);
+unsigned jit_map_end(struct jit_code *c);
+
+/* ---- what a host is -------------------------------------------------- */
+
+enum { JIT_STUB_EXIT, JIT_STUB_INDIRECT, JIT_STUB_RETMISS, JIT_STUB_DEOPT, JIT_STUB_SLOW,
+       JIT_STUB_SLOW_STATE, JIT_STUB_COUNT };
+/* EXIT:     exit_id is set; convention holds: saves it all, returns from enter
+ * INDIRECT: target key in the target register (rax), convention holds: looks
+ *           it up in vcpu->lookup and jumps; miss or poll: leaves with
+ *           exit_id = JIT_EXIT_MISS, exit_arg = key
+ * RETMISS:  bottom of the shadow stack; restores itself, goes to INDIRECT
+ * DEOPT:    exit_id holds JIT_EXIT_DEOPT | n: dumps registers, leaves
+ * SLOW:     called with slow_op and slow_arg set: evaluates it in C (pure
+ *           operations through ir_eval, HELPER through the guest's table);
+ *           preserves every register, result in slow_result
+ * SLOW_STATE: the same with the convention held: the state is complete in
+ *           memory during the call and pinned registers are loaded anew */
+enum {
+    JIT_EXIT_MISS = 0x7fffffff,
+    JIT_EXIT_DEOPT = 1u << 31 /* | index of a deopt record */
+};
+
+struct jit_host {
+    const char *name;
+    /* CPU features: detect, then apply "-avx2,+bmi" style text (may be NULL).
+     * Returns 0 or -1 with an error line printed. Fills pins. */
+    int (*init)(struct jit *j, const char *features);
+    /* Emits the stubs at rw (runs at rx), fills jit->stub[]; returns bytes. */
+    size_t (*make_stubs)(struct jit *j, uint8_t *rw, const uint8_t *rx, size_t room);
+    /* Compiles region f into c. Returns 0, or -1 with c->gave_up. */
+    int (*compile)(struct jit *j, struct ir_func *f, struct jit_code *c);
+    /* Runs code until it leaves. */
+    void (*enter)(struct jit_vcpu *v, const void *code);
+    /* Sets the rel32 at site to reach target (rw: where to write). False if
+     * the site cannot be written atomically: its stub is patched instead. */
+    bool (*patch)(uint8_t *site_rw, const uint8_t *site_rx, const uint8_t *target);
+    /* The link stub of an exit or deopt: stores id in exit_id and goes to a
+     * stub; has an aligned patchable jump in front. Returns bytes written. */
+    size_t (*link_stub)(struct jit *j, uint8_t *rw, const uint8_t *rx, uint32_t id, int stub);
+    size_t link_stub_size;
+    /* Host registers from and to a signal's ucontext. */
+    void (*regs_from_ucontext)(struct jit_regs *r, uint32_t *fpstatus, const void *uc);
+    uint64_t (*pc_of_ucontext)(const void *uc);
+    uint64_t (*sp_of_ucontext)(const void *uc);
+    void (*set_ucontext)(void *uc, uint64_t pc, uint64_t sp);
+    /* FP status register <-> ir_fpenv. */
+    void (*fp_load)(struct jit_vcpu *v, const struct ir_fpenv *env); /* -> v->mxcsr */
+    void (*fp_store)(const struct jit_vcpu *v, struct ir_fpenv *env);
+    /* Where a fault handler sends a thread so that enter() returns without
+     * saving the convention (the state was restored from a map). */
+    const void *(*abandon_code)(struct jit *j);
+    /* Text of the host instruction at code (for dumps); returns its length. */
+    unsigned (*disasm)(char *text, size_t size, const uint8_t *code, size_t avail, uint64_t pc);
+};
+/* The host this build runs on; NULL: interpreter only. */
+extern const struct jit_host *const jit_host_native;
+
+/* ---- the VM ---------------------------------------------------------- */
+
+struct jit_config {
+    const struct ir_guest *guest;
+    const char *features;      /* host CPU features to change, or NULL */
+    size_t cache_size;         /* bytes; 0: default */
+    bool interpreter;          /* never compile */
+    bool lockstep;             /* each region twice: interpreter, then code */
+    bool deopt_always;         /* leave through state maps */
+    bool random_ra;            /* random register choices */
+    bool stats;
+    uint64_t seed;
+    unsigned max_insns;        /* guest instructions per region; 0: default */
+    const char *dump;          /* letters of ISOMER_DUMP or NULL: g i o h */
+    FILE *dump_file;
+    /* Executable guest bytes from pc on: returns how many (0: none) and where
+     * they are on the host; *writable tells whether the guest may write them.
+     * Called with the jit's lock held. */
+    size_t (*fetch)(void *ctx, uint64_t pc, const uint8_t **bytes, bool *writable);
+    void *ctx;
+};
+
+struct jit_stats {
+    uint64_t regions, guest_insns, ir_ins, host_bytes, cold_bytes, compile_ns, lift_ns;
+    uint64_t links, unlinks, flushes, invalidated, gave_up;
+    uint64_t exits_direct, exits_miss, exits_miss_known, exits_trap[IR_TRAP_COUNT], exits_poll,
+        exits_fault, exits_deopt, interpreted;
+};
+
+struct jit {
+    struct jit_config cfg;
+    const struct jit_host *host;
+    int8_t pin_gpr[IR_MAX_SLOTS]; /* host register of a slot at boundaries, -1 */
+    int8_t pin_fpr[IR_MAX_SLOTS];
+    uint32_t cpu;                 /* the host's own feature bits */
+    const uint8_t *stub[JIT_STUB_COUNT];
+    struct jit_stats stats;
+    uint64_t rand;                /* random_ra state */
+    struct jit_priv *p;           /* src/jit's own */
+};
+
+/* NULL with an error line printed on failure. cfg is copied. */
+struct jit *jit_new(const struct jit_config *cfg);
+void jit_free(struct jit *j);
+struct jit_vcpu *jit_vcpu_new(struct jit *j);
+void jit_vcpu_free(struct jit_vcpu *v);
+
+/* The child of a fork has one vCPU (v) and must drop the others and remake
+ * locks; call jit_fork_prepare before and jit_fork_parent/child after. */
+void jit_fork_prepare(struct jit *j);
+void jit_fork_parent(struct jit *j);
+void jit_fork_child(struct jit *j, struct jit_vcpu *v);
+
+enum jit_stop {
+    JIT_STOP_TRAP,  /* stop.trap, stop.info; state's pc is at the trap */
+    JIT_STOP_FAULT, /* stop.sig, code, addr; state exact before the instruction */
+    JIT_STOP_POLL   /* poll was set; state exact */
+};
+/* Runs the vCPU from the pc in its state until something for the caller. The
+ * state is complete and exact on return. */
+enum jit_stop jit_run(struct jit_vcpu *v);
+
+/* Asks v to stop at its next safe point; async-signal-safe, any thread. */
+static inline void jit_poll_request(struct jit_vcpu *v) { v->poll = 1; }
+
+/* From the VM's handler of SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP on the
+ * vCPU's own thread: if the host was in translated code, in a slow call or in
+ * the interpreter on behalf of v, recovers the exact guest state and makes
+ * jit_run return JIT_STOP_FAULT after the handler returns; true. False: not
+ * ours. Also resets an overflown shadow stack (then nothing is reported). */
+bool jit_handle_fault(struct jit_vcpu *v, int sig, const siginfo_t *info, void *ucontext);
+
+/* Guest code in [start, start + len) is gone or may have changed (munmap,
+ * mprotect, mmap over it): regions there are unlinked and forgotten. */
+void jit_invalidate(struct jit *j, uint64_t start, uint64_t len);
+/* fence.i: forgets regions in [start, start+len) whose bytes changed. */
+void jit_code_changed(struct jit *j, uint64_t start, uint64_t len);
+
+void jit_print_stats(const struct jit *j, FILE *out);
+/* Guest code, IR and host code of the region at pc, side by side. */
+int jit_explain(struct jit *j, uint64_t pc, FILE *out);
+
+/* Forms the region at pc as IR (tests, explain): NULL if nothing to fetch. */
+struct ir_func *jit_form(struct jit *j, uint64_t pc, unsigned mode);
+
+#endif
