@@ -1,4 +1,4 @@
-/* base_softfp.c: reference floating point in integer arithmetic. SPDX-License-Identifier: Apache-2.0 */
+/* base_softfp.c: reference floating point on integers. SPDX-License-Identifier: Apache-2.0 */
 
 /*
  * One implementation serves all formats. An operand is unpacked into a sign, an exponent e and a
@@ -80,8 +80,7 @@ static inline uint64_t pack_nan(const struct sf_fmt *f)
 /* The result of an operation with a NaN operand; `kinds` is the or of the operands' kinds. */
 static inline uint64_t result_nan(const struct sf_fmt *f, int kinds, struct sf_env *e)
 {
-    if (kinds & K_SNAN)
-        e->flags |= SF_NV;
+    if (kinds & K_SNAN) e->flags |= SF_NV;
     return pack_nan(f);
 }
 
@@ -116,15 +115,13 @@ static inline struct sf_num unpack(const struct sf_fmt *f, uint64_t a)
 
 static inline uint64_t shift_right_jam(uint64_t m, int n)
 {
-    if (n == 0)
-        return m;
+    if (n == 0) return m;
     return n > 63 ? m != 0 : m >> n | (m << (64 - n) != 0);
 }
 
 static inline u128 shift_right_jam128(u128 m, int n)
 {
-    if (n == 0)
-        return m;
+    if (n == 0) return m;
     return n > 127 ? m != 0 : m >> n | (m << (128 - n) != 0);
 }
 
@@ -133,14 +130,10 @@ static inline u128 shift_right_jam128(u128 m, int n)
 static inline uint64_t round_addend(uint32_t rm, int sign, uint64_t mask)
 {
     switch (rm) {
-    case SF_RTZ:
-        return 0;
-    case SF_RDN:
-        return sign ? mask : 0;
-    case SF_RUP:
-        return sign ? 0 : mask;
-    default:
-        return (mask >> 1) + 1;
+    case SF_RTZ: return 0;
+    case SF_RDN: return sign ? mask : 0;
+    case SF_RUP: return sign ? 0 : mask;
+    default: return (mask >> 1) + 1;
     }
 }
 
@@ -163,8 +156,7 @@ static uint64_t round_pack(const struct sf_fmt *f, int sign, int exp, uint64_t m
     uint64_t low = m & mask;
     uint64_t kept = (m >> cut) + ((low + add) >> cut);
     if (low) {
-        if (e->rm == SF_RNE && low == add)
-            kept &= ~1ull;
+        if (e->rm == SF_RNE && low == add) kept &= ~1ull;
         e->flags |= tiny ? SF_NX | SF_UF : SF_NX;
     }
     /* The leading one of `kept` adds one to the field, and a carry out of it another. */
@@ -187,19 +179,14 @@ static inline uint64_t cancelled(const struct sf_fmt *f, const struct sf_env *e)
 static uint64_t add_special(const struct sf_fmt *f, struct sf_num x, struct sf_num y, uint64_t a,
                             uint64_t b, struct sf_env *e)
 {
-    if ((x.kind | y.kind) & K_NAN)
-        return result_nan(f, x.kind | y.kind, e);
+    if ((x.kind | y.kind) & K_NAN) return result_nan(f, x.kind | y.kind, e);
     if (x.kind == K_INF) {
-        if (y.kind == K_INF && x.sign != y.sign)
-            return invalid(f, e);
+        if (y.kind == K_INF && x.sign != y.sign) return invalid(f, e);
         return pack_inf(f, x.sign);
     }
-    if (y.kind == K_INF)
-        return pack_inf(f, y.sign);
-    if (x.kind != K_ZERO)
-        return a;
-    if (y.kind != K_ZERO || x.sign == y.sign)
-        return b;
+    if (y.kind == K_INF) return pack_inf(f, y.sign);
+    if (x.kind != K_ZERO) return a;
+    if (y.kind != K_ZERO || x.sign == y.sign) return b;
     return cancelled(f, e);
 }
 
@@ -213,8 +200,7 @@ uint64_t sf_add(enum sf_type t, uint64_t a, uint64_t b, struct sf_env *e)
     b &= value_mask(f);
     struct sf_num x = unpack(f, a), y = unpack(f, b);
 
-    if (x.kind | y.kind)
-        return add_special(f, x, y, a, b, e);
+    if (x.kind | y.kind) return add_special(f, x, y, a, b, e);
     if (x.e < y.e || (x.e == y.e && x.m < y.m)) {
         struct sf_num swap = x;
         x = y;
@@ -222,8 +208,7 @@ uint64_t sf_add(enum sf_type t, uint64_t a, uint64_t b, struct sf_env *e)
     }
     uint64_t big = x.m >> 1, small = shift_right_jam(y.m >> 1, x.e - y.e);
     uint64_t sum = x.sign == y.sign ? big + small : big - small;
-    if (!sum)
-        return cancelled(f, e);
+    if (!sum) return cancelled(f, e);
     int shift = __builtin_clzll(sum);
     return round_pack(f, x.sign, x.e + 1 - shift, sum << shift, e);
 }
@@ -242,10 +227,8 @@ uint64_t sf_mul(enum sf_type t, uint64_t a, uint64_t b, struct sf_env *e)
     int sign = x.sign ^ y.sign, kinds = x.kind | y.kind;
 
     if (kinds) {
-        if (kinds & K_NAN)
-            return result_nan(f, kinds, e);
-        if (kinds == (K_INF | K_ZERO))
-            return invalid(f, e);
+        if (kinds & K_NAN) return result_nan(f, kinds, e);
+        if (kinds == (K_INF | K_ZERO)) return invalid(f, e);
         return kinds & K_INF ? pack_inf(f, sign) : pack_zero(f, sign);
     }
     u128 p = (u128)x.m * y.m; /* leading one at bit 126 or 127 */
@@ -263,14 +246,10 @@ uint64_t sf_div(enum sf_type t, uint64_t a, uint64_t b, struct sf_env *e)
     int sign = x.sign ^ y.sign, kinds = x.kind | y.kind;
 
     if (kinds) {
-        if (kinds & K_NAN)
-            return result_nan(f, kinds, e);
-        if (x.kind == y.kind)
-            return invalid(f, e); /* 0 / 0 or inf / inf */
-        if (x.kind == K_ZERO || y.kind == K_INF)
-            return pack_zero(f, sign);
-        if (y.kind == K_ZERO && x.kind == K_FIN)
-            e->flags |= SF_DZ;
+        if (kinds & K_NAN) return result_nan(f, kinds, e);
+        if (x.kind == y.kind) return invalid(f, e); /* 0 / 0 or inf / inf */
+        if (x.kind == K_ZERO || y.kind == K_INF) return pack_zero(f, sign);
+        if (y.kind == K_ZERO && x.kind == K_FIN) e->flags |= SF_DZ;
         return pack_inf(f, sign);
     }
     u128 n = (u128)x.m << 63;
@@ -316,14 +295,10 @@ uint64_t sf_sqrt(enum sf_type t, uint64_t a, struct sf_env *e)
     const struct sf_fmt *f = &formats[t];
     struct sf_num x = unpack(f, a);
 
-    if (x.kind & K_NAN)
-        return result_nan(f, x.kind, e);
-    if (x.kind == K_ZERO)
-        return pack_zero(f, x.sign);
-    if (x.sign)
-        return invalid(f, e);
-    if (x.kind == K_INF)
-        return pack_inf(f, 0);
+    if (x.kind & K_NAN) return result_nan(f, x.kind, e);
+    if (x.kind == K_ZERO) return pack_zero(f, x.sign);
+    if (x.sign) return invalid(f, e);
+    if (x.kind == K_INF) return pack_inf(f, 0);
     int odd = x.e & 1;
     return round_pack(f, 0, (x.e - odd) / 2, isqrt128_jam((u128)x.m << (63 + odd)), e);
 }
@@ -339,17 +314,13 @@ uint64_t sf_fma(enum sf_type t, uint64_t a, uint64_t b, uint64_t c, struct sf_en
     int sign = x.sign ^ y.sign, kinds = x.kind | y.kind;
 
     if (kinds | z.kind) {
-        if (kinds == (K_INF | K_ZERO))
-            return invalid(f, e); /* even if c is a quiet NaN */
-        if ((kinds | z.kind) & K_NAN)
-            return result_nan(f, kinds | z.kind, e);
+        if (kinds == (K_INF | K_ZERO)) return invalid(f, e); /* even if c is a quiet NaN */
+        if ((kinds | z.kind) & K_NAN) return result_nan(f, kinds | z.kind, e);
         if (kinds & K_INF)
             return z.kind == K_INF && z.sign != sign ? invalid(f, e) : pack_inf(f, sign);
-        if (z.kind == K_INF)
-            return pack_inf(f, z.sign);
+        if (z.kind == K_INF) return pack_inf(f, z.sign);
         if (kinds) {
-            if (z.kind == K_ZERO && z.sign != sign)
-                return cancelled(f, e);
+            if (z.kind == K_ZERO && z.sign != sign) return cancelled(f, e);
             return c & value_mask(f);
         }
     }
@@ -373,8 +344,7 @@ uint64_t sf_fma(enum sf_type t, uint64_t a, uint64_t b, uint64_t c, struct sf_en
             p = w - p;
             sign = z.sign;
         }
-        if (!p)
-            return cancelled(f, e);
+        if (!p) return cancelled(f, e);
     }
     uint64_t hi = (uint64_t)(p >> 64);
     int shift = hi ? __builtin_clzll(hi) : 64 + __builtin_clzll((uint64_t)p);
@@ -400,10 +370,8 @@ static inline bool both_zero(enum sf_type t, uint64_t a, uint64_t b)
 /* Raises what a comparison must; true if unordered. */
 static inline bool unordered(enum sf_type t, uint64_t a, uint64_t b, bool quiet, struct sf_env *e)
 {
-    if (!sf_is_nan(t, a) && !sf_is_nan(t, b))
-        return false;
-    if (!quiet || sf_is_snan(t, a) || sf_is_snan(t, b))
-        e->flags |= SF_NV;
+    if (!sf_is_nan(t, a) && !sf_is_nan(t, b)) return false;
+    if (!quiet || sf_is_snan(t, a) || sf_is_snan(t, b)) e->flags |= SF_NV;
     return true;
 }
 
@@ -450,8 +418,7 @@ static inline uint64_t pick(enum sf_type t, uint64_t a, uint64_t b, bool greates
 
     if (unordered(t, a, b, true, e)) {
         bool a_nan = sf_is_nan(t, a);
-        if (!number || (a_nan && sf_is_nan(t, b)))
-            return pack_nan(f);
+        if (!number || (a_nan && sf_is_nan(t, b))) return pack_nan(f);
         first = !a_nan;
     }
     return (first ? a : b) & value_mask(f);
@@ -484,10 +451,8 @@ uint64_t sf_to_f(enum sf_type from, enum sf_type to, uint64_t a, struct sf_env *
     const struct sf_fmt *f = &formats[to];
     struct sf_num x = unpack(&formats[from], a);
 
-    if (x.kind == K_FIN)
-        return round_pack(f, x.sign, x.e, x.m, e);
-    if (x.kind & K_NAN)
-        return result_nan(f, x.kind, e);
+    if (x.kind == K_FIN) return round_pack(f, x.sign, x.e, x.m, e);
+    if (x.kind & K_NAN) return result_nan(f, x.kind, e);
     return x.kind == K_INF ? pack_inf(f, x.sign) : pack_zero(f, x.sign);
 }
 
@@ -506,8 +471,7 @@ static inline uint64_t round_integer(struct sf_num x, uint32_t rm, bool *inexact
     *inexact = part != 0;
     uint64_t add = round_addend(rm, x.sign, UINT64_MAX);
     bool up = part + add < part;
-    if (rm == SF_RNE && part == 1ull << 63)
-        up = whole & 1;
+    if (rm == SF_RNE && part == 1ull << 63) up = whole & 1;
     return whole + up;
 }
 
@@ -519,8 +483,7 @@ uint64_t sf_to_int(enum sf_type t, uint64_t a, int bits, bool is_signed, struct 
     uint64_t v = 0;
     bool inexact = false;
 
-    if (x.kind == K_ZERO)
-        return 0;
+    if (x.kind == K_ZERO) return 0;
     if (x.kind == K_FIN && x.e < 64) {
         v = round_integer(x, e->rm, &inexact);
         if (v <= (x.sign ? low : max)) {
@@ -535,13 +498,10 @@ uint64_t sf_to_int(enum sf_type t, uint64_t a, int bits, bool is_signed, struct 
 
 uint64_t sf_from_int(enum sf_type t, uint64_t v, int bits, bool is_signed, struct sf_env *e)
 {
-    if (bits == 32)
-        v = is_signed ? (uint64_t)(int64_t)(int32_t)v : (uint32_t)v;
-    if (!v)
-        return 0;
+    if (bits == 32) v = is_signed ? (uint64_t)(int64_t)(int32_t)v : (uint32_t)v;
+    if (!v) return 0;
     int sign = is_signed && v >> 63;
-    if (sign)
-        v = -v;
+    if (sign) v = -v;
     int shift = __builtin_clzll(v);
     return round_pack(&formats[t], sign, 63 - shift, v << shift, e);
 }
@@ -552,15 +512,11 @@ uint64_t sf_round(enum sf_type t, uint64_t a, struct sf_env *e, bool exact)
     struct sf_num x = unpack(f, a);
     bool inexact;
 
-    if (x.kind & K_NAN)
-        return result_nan(f, x.kind, e);
-    if (x.kind != K_FIN || x.e >= f->mbits)
-        return a & value_mask(f);
+    if (x.kind & K_NAN) return result_nan(f, x.kind, e);
+    if (x.kind != K_FIN || x.e >= f->mbits) return a & value_mask(f);
     uint64_t v = round_integer(x, e->rm, &inexact);
-    if (inexact && exact)
-        e->flags |= SF_NX;
-    if (!v)
-        return pack_zero(f, x.sign);
+    if (inexact && exact) e->flags |= SF_NX;
+    if (!v) return pack_zero(f, x.sign);
     int shift = __builtin_clzll(v);
     return round_pack(f, x.sign, 63 - shift, v << shift, e);
 }
@@ -573,8 +529,7 @@ uint64_t sf_to_int_mod(uint64_t a, struct sf_env *e)
 
     sf_to_int(SF_F64, a, 32, true, &toward_zero);
     e->flags = toward_zero.flags;
-    if (x.kind != K_FIN || x.e < 0)
-        return 0;
+    if (x.kind != K_FIN || x.e < 0) return 0;
     if (x.e < 64)
         v = x.m >> (63 - x.e);
     else if (x.e < 96)
@@ -589,8 +544,7 @@ uint32_t sf_classify(enum sf_type t, uint64_t a)
     const struct sf_fmt *f = &formats[t];
     struct sf_num x = unpack(f, a);
 
-    if (x.kind & K_NAN)
-        return x.kind & K_SNAN ? 1u << 8 : 1u << 9;
+    if (x.kind & K_NAN) return x.kind & K_SNAN ? 1u << 8 : 1u << 9;
     int rank = 2; /* from zero up: 0 zero, 1 subnormal, 2 normal, 3 infinity */
     if (x.kind == K_ZERO)
         rank = 0;

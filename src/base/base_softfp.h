@@ -1,4 +1,4 @@
-/* base_softfp.h: reference floating point in integer arithmetic. SPDX-License-Identifier: Apache-2.0 */
+/* base_softfp.h: reference floating point on integers. SPDX-License-Identifier: Apache-2.0 */
 #ifndef BASE_SOFTFP_H
 #define BASE_SOFTFP_H
 
@@ -74,8 +74,8 @@ uint64_t sf_from_int(enum sf_type t, uint64_t v, int bits, bool is_signed, struc
 uint64_t sf_round(enum sf_type t, uint64_t a, struct sf_env *e, bool exact);
 
 /* fcvtmod.w.d (Zfa, "Modular Convert-to-Integer Instruction"): a binary64 truncated whatever e->rm,
- * modulo 2^32, sign extended to 64 bits; 0 for infinities and NaNs. Flags are those of fcvt.w.d with
- * the same operand and rtz. */
+ * modulo 2^32, sign extended to 64 bits; 0 for infinities and NaNs. Flags are those of fcvt.w.d of
+ * the same operand with rtz. */
 uint64_t sf_to_int_mod(uint64_t a, struct sf_env *e);
 
 /* fclass (F, "Single-Precision Floating-Point Classify Instruction"): the mask with one bit set, 0
