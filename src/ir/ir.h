@@ -232,6 +232,9 @@ struct ir_func {
     uint16_t cse_gen;
     struct { uint16_t gen; uint16_t ref_off; } cse[IR_CSE_BUCKETS];
     struct ir_ins *base;          /* allocation */
+    ir_ref last_fp;               /* last FLGET, FLSET, RMSET, HELPER: operations
+                                     with FLAGS do not CSE over it */
+    uint16_t khash[IR_CSE_BUCKETS]; /* constants: IR_BIAS - ref */
 };
 
 /* A function for guest (NULL allowed); reset makes it empty for the next. */

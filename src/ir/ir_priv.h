@@ -1,0 +1,102 @@
+/* ir_priv.h: what the files of src/ir share among themselves. SPDX-License-Identifier: Apache-2.0 */
+#ifndef ISOMER_IR_PRIV_H
+#define ISOMER_IR_PRIV_H
+
+#include "ir/ir.h"
+
+extern const uint8_t ir_type_bits_table[IR_TYPE_COUNT];
+
+/* Inline twin of ir_type_bits for the hot path. */
+static inline unsigned ir_bits(unsigned type) { return ir_type_bits_table[type]; }
+
+/* All ones of an integer type. */
+static inline uint64_t ir_mask(unsigned type) { return ~(uint64_t)0 >> (64 - ir_bits(type)); }
+
+/* Sign-extends a value of an integer type to 64 bits. */
+static inline int64_t ir_sval(unsigned type, uint64_t v) { return base_sext(v, ir_bits(type)); }
+
+/* op, type and aux in one word, so that the builder's functions take their
+ * arguments in registers; it is also the first word of struct ir_ins. */
+static inline uint32_t ir_head(unsigned op, unsigned ty, unsigned aux)
+{
+    return op | ty << 8 | aux << 16;
+}
+
+static inline struct ir_ins ir_make(uint32_t head, uint32_t a, uint32_t b, uint32_t c)
+{
+    return (struct ir_ins){(uint8_t)head, (uint8_t)(head >> 8), (uint16_t)(head >> 16), a, b, c};
+}
+
+/* The function is full although ir_func_full was there to ask: our bug. */
+_Noreturn void ir_overflow(const struct ir_func *f);
+
+/* Adds an instruction as it is. */
+static inline ir_ref ir_append(struct ir_func *f, uint32_t head, uint32_t a, uint32_t b, uint32_t c)
+{
+    ir_ref r = f->nins;
+
+    if (base_unlikely(r >= IR_BIAS + IR_MAX_INS))
+        ir_overflow(f);
+    f->ins[r] = ir_make(head, a, b, c);
+    f->nins = r + 1;
+    return r;
+}
+
+/* Returns an equal instruction at or after `min`, else adds one. Only for operations whose
+ * value does not depend on anything that changed after `min`. */
+ir_ref ir_cse(struct ir_func *f, uint32_t head, uint32_t a, uint32_t b, uint32_t c, ir_ref min);
+
+/* Simplifies one class P operation; ends in ir_cse if there is nothing to simplify. */
+ir_ref ir_fold(struct ir_func *f, uint32_t head, ir_ref a, ir_ref b, ir_ref c);
+
+/* A constant of any kind (op one of KI, KF, KADDR, KREF); v is masked by the caller. */
+ir_ref ir_k(struct ir_func *f, unsigned op, unsigned type, uint64_t v);
+
+/* A constant of kind KI or KF, as the type asks. */
+static inline ir_ref ir_kbits(struct ir_func *f, unsigned type, uint64_t v)
+{
+    return ir_k(f, ir_is_float(type) ? IR_KF : IR_KI, type, v);
+}
+
+/* Forgets what the slots hold and all instructions CSE knows (at BLOCK). */
+void ir_forget_slots(struct ir_func *f);
+void ir_forget_values(struct ir_func *f);
+
+/* Adds n (predecessor block, value) pairs to the extra array; returns the index for PHI.a.
+ * The entry block, which has no BLOCK, is IR_NIL. */
+uint32_t ir_extra(struct ir_func *f, const uint32_t *pairs, unsigned n);
+
+/* ---- guest or none --------------------------------------------------- */
+
+/* Where things are in the state when a function has no guest: 96 slots of i64 named s0..s95,
+ * then pc, fpenv and reservation. */
+enum {
+    IR_NOGUEST_PC = 8 * IR_MAX_SLOTS,
+    IR_NOGUEST_FPENV = IR_NOGUEST_PC + 8,
+    IR_NOGUEST_RES = IR_NOGUEST_FPENV + 8,
+    IR_NOGUEST_SIZE = IR_NOGUEST_RES + 24
+};
+
+static inline unsigned ir_nslots(const struct ir_func *f)
+{
+    return f->guest ? f->guest->nslots : IR_MAX_SLOTS;
+}
+static inline unsigned ir_slot_type(const struct ir_func *f, unsigned slot)
+{
+    return f->guest ? f->guest->slots[slot].type : IR_I64;
+}
+static inline unsigned ir_slot_offset(const struct ir_func *f, unsigned slot)
+{
+    return f->guest ? f->guest->slots[slot].offset : 8 * slot;
+}
+
+/* ---- names of aux values (ir_print.c), shared with the parser -------- */
+
+extern const char *const ir_cc_names[10];
+extern const char *const ir_amo_names[9];
+extern const char *const ir_rm_names[8];    /* NULL: not a mode */
+extern const char *const ir_alias_names[5];
+extern const char *const ir_trap_names[IR_TRAP_COUNT];
+extern const char *const ir_exit_names[3];
+
+#endif
