@@ -92,6 +92,7 @@ struct jit_vcpu {
     uint64_t slow_result;
     uint64_t slow_ret;        /* return address into translated code, else 0 */
     uint64_t spill[JIT_SPILLS];
+    _Alignas(16) uint64_t host_const[16][2]; /* the host's, see vcpu_init */
     struct jit_regs regs;     /* dump of the deopt stub and of slow calls */
     struct jit_lookup lookup[1 << JIT_LOOKUP_BITS];
     /* what only C touches */
@@ -197,6 +198,8 @@ struct jit_host {
     size_t (*make_stubs)(struct jit *j, uint8_t *rw, const uint8_t *rx, size_t room);
     /* Compiles region f into c. Returns 0, or -1 with c->gave_up. */
     int (*compile)(struct jit *j, struct ir_func *f, struct jit_code *c);
+    /* Fills host_const of a new vCPU. */
+    void (*vcpu_init)(struct jit_vcpu *v);
     /* Runs code until it leaves. */
     void (*enter)(struct jit_vcpu *v, const void *code);
     /* Sets the rel32 at site to reach target (rw: where to write). False if

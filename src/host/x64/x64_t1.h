@@ -1,0 +1,228 @@
+/* x64_t1.h: private header of the tier-1 code generator.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * One backward pass over a region's IR does dead-code elimination, fusion,
+ * register allocation and emission (see x64_t1.c for the essay). Parts:
+ *   x64_ra.c   registers: allocation, eviction, parallel moves, the region's
+ *              convention at top and bottom, state maps
+ *   x64_int.c  integer operations
+ *   x64_mem.c  loads, stores, atomics
+ *   x64_fp.c   floating point
+ *   x64_t1.c   control flow, exits, the pass itself
+ */
+#ifndef ISOMER_X64_T1_H
+#define ISOMER_X64_T1_H
+
+#include "host/x64/x64.h"
+#include "host/x64/x64_emit.h"
+#include "jit/jit.h"
+
+enum {
+    X64_HOT_MAX = 512 * 1024, /* scratch for one region's code */
+    X64_COLD_MAX = 512 * 1024,
+    X64_ROOM = 4096,          /* less than this left: give up */
+    X64_GPRS = 0x0000ffcf,    /* all but rsp, rbp */
+    X64_FPRS = (int)0xffff0000u
+};
+
+/* What is known of one value (indexed by ref; slots' entry values that no GET
+ * names have pseudo refs nins + slot). */
+struct x64_val {
+    uint8_t reg;   /* enum x64_reg or X64_NONE */
+    uint8_t hint;  /* register it would like */
+    uint8_t flags; /* X64_V_* */
+    uint8_t spill; /* index into vcpu->spill if X64_V_SPILL */
+    uint16_t uses; /* by instructions, PUT excepted; saturates */
+    uint16_t pad;
+};
+enum {
+    X64_V_SPILL = 1, /* must be stored to its spill slot where it is defined */
+    X64_V_HOME = 2,  /* entry value: must be stored to its state slot at entry */
+    X64_V_CANON = 4, /* FP: NaN must be canonical where it is defined */
+    X64_V_SEXT = 8   /* load: sign-extend to 64 bits */
+};
+
+struct x64_t1 {
+    struct x64_out out; /* of the current section */
+    struct jit *j;
+    struct ir_func *f;
+    struct jit_code *c;
+    int sec;            /* enum jit_section being written */
+    uint8_t *other;     /* write pointer of the other section */
+    uint8_t *buf[2], *end[2];
+    struct x64_val *val;
+    uint32_t free;      /* bit set of free registers */
+    uint32_t lock;      /* registers the current instruction uses */
+    ir_ref owner[X64_NREGS];
+    ir_ref cur[IR_MAX_SLOTS];   /* each slot's value here; IR_NIL: entry value */
+    ir_ref entry[IR_MAX_SLOTS]; /* ref of each slot's entry value */
+    uint64_t pinned;    /* slots with a register */
+    uint64_t watch;     /* pinned slots that may not be at home */
+    uint32_t snaps;     /* points passed at which the state must be exact */
+    uint32_t put_seen[IR_MAX_SLOTS];
+    unsigned nspill;
+    uint64_t pc;        /* of the current guest instruction */
+    const uint32_t *marks; /* refs of IMARKs; cursor */
+    uint32_t nmarks;
+    ir_ref at;          /* instruction being emitted */
+    int map;            /* number of the map made here, or -1 */
+    const char *gave_up;
+};
+
+/* ---- small helpers --------------------------------------------------- */
+
+#define X64_VCPU_DISP(field) ((int32_t)offsetof(struct jit_vcpu, field) - JIT_STATE_BIAS)
+
+static inline struct x64_mem x64_at(unsigned base, int32_t disp)
+{
+    return (struct x64_mem){(uint8_t)base, X64_NONE, 0, disp};
+}
+static inline struct x64_mem x64_vcpu(int32_t disp) { return x64_at(RBP, disp); }
+static inline struct x64_mem x64_slot_mem(const struct x64_t1 *t, unsigned slot)
+{
+    return x64_vcpu((int32_t)t->f->guest->slots[slot].offset - JIT_STATE_BIAS);
+}
+static inline struct ir_ins *x64_ins(const struct x64_t1 *t, ir_ref r) { return &t->f->ins[r]; }
+static inline bool x64_cpu(const struct x64_t1 *t, uint32_t feature)
+{
+    return (t->j->cpu & feature) != 0;
+}
+static inline bool x64_ref_fp(const struct x64_t1 *t, ir_ref r)
+{
+    unsigned ty = r >= t->f->nins ? t->f->guest->slots[r - t->f->nins].type : t->f->ins[r].ty;
+
+    return ir_is_float(ty);
+}
+static inline int x64_home(const struct x64_t1 *t, unsigned slot)
+{
+    int r = t->j->pin_gpr[slot];
+
+    if (r >= 0)
+        return r;
+    r = t->j->pin_fpr[slot];
+    return r >= 0 ? XMM0 + r : -1;
+}
+/* Operand reading: a TRUNC that nobody computed is its source (low bits). */
+static inline ir_ref x64_src(const struct x64_t1 *t, ir_ref r)
+{
+    while (t->f->ins[r].op == IR_TRUNC && t->val[r].reg == X64_NONE && t->f->ins[r].ty != IR_I1)
+        r = t->f->ins[r].a;
+    return r;
+}
+static inline bool x64_imm32(const struct x64_t1 *t, ir_ref r, int w, int32_t *imm)
+{
+    uint64_t v;
+
+    if (!ir_is_const(r))
+        return false;
+    v = ir_kval(t->f, r);
+    *imm = (int32_t)v;
+    return !w || (int64_t)v == (int32_t)v;
+}
+
+/* ---- x64_ra.c -------------------------------------------------------- */
+
+unsigned x64_alloc(struct x64_t1 *t, ir_ref r);
+unsigned x64_temp(struct x64_t1 *t, uint32_t cls); /* scratch, locked, until the next instruction*/
+void x64_evict_reg(struct x64_t1 *t, unsigned reg);
+/* Moves whatever is in reg elsewhere (it is clobbered by what is emitted
+ * next, and must be back in reg after it). */
+void x64_clear_reg(struct x64_t1 *t, unsigned reg);
+unsigned x64_def(struct x64_t1 *t, ir_ref r, uint32_t cls);
+void x64_free(struct x64_t1 *t, ir_ref r);
+void x64_give(struct x64_t1 *t, ir_ref r, unsigned reg); /* r lives in the free register reg */
+void x64_load_const(struct x64_t1 *t, unsigned reg, ir_ref k);
+void x64_mov_reg(struct x64_t1 *t, unsigned d, unsigned s);
+void x64_load_state(struct x64_t1 *t, unsigned reg, struct x64_mem m);
+void x64_store_state(struct x64_t1 *t, struct x64_mem m, unsigned reg);
+
+static inline unsigned x64_use(struct x64_t1 *t, ir_ref r)
+{
+    unsigned reg = t->val[r].reg;
+
+    if (reg == X64_NONE)
+        reg = x64_alloc(t, r);
+    t->lock |= 1u << reg;
+    return reg;
+}
+/* Use with a wish: an unallocated value takes reg if that is free. */
+static inline unsigned x64_use_in(struct x64_t1 *t, ir_ref r, unsigned reg)
+{
+    if (t->val[r].reg == X64_NONE && !ir_is_const(r) && t->val[r].hint == X64_NONE &&
+        (t->free >> reg & 1)) {
+        x64_give(t, r, reg);
+        t->lock |= 1u << reg;
+        return reg;
+    }
+    return x64_use(t, r);
+}
+
+struct x64_move {
+    uint8_t dst;
+    uint8_t kind; /* X64_MOVE_* */
+    uint8_t src;
+    ir_ref k;
+    int32_t disp;
+};
+enum { X64_MOVE_REG, X64_MOVE_CONST, X64_MOVE_MEM };
+void x64_moves(struct x64_t1 *t, struct x64_move *m, unsigned n);
+/* Fills m with what brings every pinned slot home at this point. */
+unsigned x64_convention(struct x64_t1 *t, struct x64_move *m, bool final);
+void x64_region_bottom(struct x64_t1 *t); /* registers as at a region's end */
+void x64_region_top(struct x64_t1 *t);    /* ... at its entry */
+/* State map of this point; keeps the values it needs alive. */
+unsigned x64_map(struct x64_t1 *t);
+unsigned x64_map_pc(struct x64_t1 *t, uint64_t pc);
+
+/* ---- sections, relocations ------------------------------------------- */
+
+void x64_section(struct x64_t1 *t, int sec);
+static inline uint32_t x64_off(const struct x64_t1 *t) /* from the section's end */
+{
+    return (uint32_t)(t->end[t->sec] - t->out.p);
+}
+/* Records that the rel32 (just emitted at out.p) is to be filled. */
+void x64_reloc(struct x64_t1 *t, unsigned kind, unsigned target, uint32_t addend);
+void x64_jcc(struct x64_t1 *t, unsigned cc, unsigned kind, unsigned target, uint32_t addend);
+void x64_jmp(struct x64_t1 *t, unsigned kind, unsigned target, uint32_t addend);
+void x64_call(struct x64_t1 *t, unsigned kind, unsigned target);
+/* The instruction emitted next (in front) may fault / its return address. */
+void x64_point(struct x64_t1 *t, unsigned map);
+/* In test mode: leaves through the map when the counter runs out. */
+void x64_force_deopt(struct x64_t1 *t, unsigned map);
+/* Out-of-line code: begin switches to the cold section and ends there with a
+ * jump back to the hot code at its present point; end returns to the hot
+ * section and gives the cold label for the jump into it. */
+void x64_cold_begin(struct x64_t1 *t);
+uint32_t x64_cold_end(struct x64_t1 *t);
+/* jcc to a cold label */
+static inline void x64_jcc_cold(struct x64_t1 *t, unsigned cc, uint32_t label)
+{
+    x64_jcc(t, cc, JIT_RELOC_PC32_SECTION, JIT_COLD, label);
+}
+/* An 8-byte literal in the cold section as a rip-relative operand of the
+ * instruction with the given opcode: op reg, [rip + literal]. */
+void x64_op_literal(struct x64_t1 *t, uint32_t op, unsigned reg, uint64_t v);
+/* Slow call: d = op(args) evaluated in C, all other registers kept; args are
+ * registers or constants. d may be X64_NONE. */
+void x64_slow_call(struct x64_t1 *t, const struct ir_ins *i, unsigned d, const ir_ref *args,
+                   const uint8_t *regs, unsigned n, unsigned aty, int stub, int map);
+
+/* ---- by kind of operation; false: not one of mine -------------------- */
+
+bool x64_emit_int(struct x64_t1 *t, ir_ref r, struct ir_ins *i);
+bool x64_emit_mem(struct x64_t1 *t, ir_ref r, struct ir_ins *i);
+bool x64_emit_fp(struct x64_t1 *t, ir_ref r, struct ir_ins *i);
+/* Pure operation without inline code: through ir_eval. */
+void x64_emit_slow(struct x64_t1 *t, ir_ref r, struct ir_ins *i);
+
+/* Conditions: what must hold in the flags, and the compare before it. */
+struct x64_cond {
+    uint8_t cc;      /* jump if this ... */
+    uint8_t parity;  /* 1: and not parity, 2: or parity */
+};
+struct x64_cond x64_cond_of(struct x64_t1 *t, ir_ref cond, bool negate, ir_ref *cmp);
+void x64_emit_compare(struct x64_t1 *t, ir_ref cmp);
+void x64_emit_fcompare(struct x64_t1 *t, struct ir_ins *i);
+
+#endif
