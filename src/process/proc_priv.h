@@ -37,9 +37,8 @@ struct proc_vma {
     uint64_t start, end;
     int prot;            /* guest's PROT_*, exec included */
     int flags;           /* MAP_SHARED or MAP_PRIVATE, MAP_ANONYMOUS, MAP_GROWSDOWN */
-    uint64_t offset;     /* file offset of start */
-    uint64_t dev, ino;   /* file identity, 0: anonymous */
-    char *name;          /* shown in /proc/self/maps; NULL: none; owned */
+    const char *name;    /* "[heap]", "[stack]", "[vdso]", or NULL: as the host
+                            names it; lives as long as the program */
 };
 struct proc_map {
     pthread_mutex_t lock;          /* taken around every change and look-up */
@@ -130,15 +129,25 @@ void proc_safe_rewind(void *ucontext);
 
 void proc_mem_init(struct proc *p, uint64_t stack_limit);
 /* mmap with the guest's rules: address or -errno. prot is the guest's. name:
- * shown in maps, NULL: taken from fd. */
+ * as in struct proc_vma. */
 int64_t proc_mem_map(struct proc *p, uint64_t addr, uint64_t len, int prot, int flags, int fd,
                      uint64_t offset, const char *name);
 long proc_mem_unmap(struct proc *p, uint64_t addr, uint64_t len);
 long proc_mem_protect(struct proc *p, uint64_t addr, uint64_t len, int prot);
-/* Copy of the mapping that holds addr (name is not copied: NULL); false: none. */
+/* Copy of the mapping that holds addr; false: none. */
 bool proc_mem_find(struct proc *p, uint64_t addr, struct proc_vma *out);
+/* Is any of [addr, addr+len) executable to the guest? */
+bool proc_mem_has_exec(struct proc *p, uint64_t addr, uint64_t len);
 /* jit_config.fetch */
 size_t proc_mem_fetch(void *ctx, uint64_t pc, const uint8_t **bytes, bool *writable);
+/* brk: the new break, or the old one if it cannot be moved there. */
+uint64_t proc_mem_brk(struct proc *p, uint64_t addr);
+int64_t proc_mem_remap(struct proc *p, uint64_t addr, uint64_t old_len, uint64_t new_len, int flags,
+                       uint64_t new_addr);
+/* Records a mapping that the host made by other means (shmat). */
+void proc_mem_record(struct proc *p, uint64_t addr, uint64_t len, int prot, int flags);
+/* A free range for len bytes by the rules of mmap without a hint; 0: none. */
+uint64_t proc_mem_find_free(struct proc *p, uint64_t len);
 /* Grows the stack mapping to hold addr if addr is just below it and allowed:
  * true, the access should be done again. From the run loop, not a handler. */
 bool proc_mem_grow_stack(struct proc *p, uint64_t addr);
