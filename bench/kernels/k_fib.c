@@ -4,7 +4,8 @@
 #include <stdlib.h>
 
 /* One call for each addition: without the attribute gcc inlines several levels. */
-__attribute__((noinline, noclone, optimize("no-optimize-sibling-calls"))) static unsigned long fib(
+__attribute__((noinline, noclone, optimize("no-optimize-sibling-calls")))
+static unsigned long fib(
     unsigned n)
 {
     return n < 2 ? n : fib(n - 1) + fib(n - 2);
