@@ -90,13 +90,35 @@ static inline unsigned ir_slot_offset(const struct ir_func *f, unsigned slot)
     return f->guest ? f->guest->slots[slot].offset : 8 * slot;
 }
 
-/* ---- names of aux values (ir_print.c), shared with the parser -------- */
+/* ---- text form (ir_print.c), shared with parser and verifier --------- */
 
-extern const char *const ir_cc_names[10];
-extern const char *const ir_amo_names[9];
-extern const char *const ir_rm_names[8];    /* NULL: not a mode */
-extern const char *const ir_alias_names[5];
-extern const char *const ir_trap_names[IR_TRAP_COUNT];
-extern const char *const ir_exit_names[3];
+/* One word of an operation's aux: `aux & mask == value` prints ".word". A word whose value is
+ * 0 prints only if `always` (it is one of a choice that is always spelled out). */
+struct ir_aux_word {
+    const char *word;
+    uint16_t mask, value;
+    bool always;
+};
+/* The words of op's aux, ending with word NULL; NULL if it has none. */
+const struct ir_aux_word *ir_aux_words(unsigned op);
+
+/* The type that operand n (0..2) of an instruction must have, or IR_NONE if any will do (or if
+ * it is not a reference). Tolerates broken instructions. */
+unsigned ir_operand_type(const struct ir_func *f, const struct ir_ins *i, unsigned n);
+
+/* True if r is within the function. */
+static inline bool ir_valid(const struct ir_func *f, ir_ref r)
+{
+    return r >= f->nk && r < f->nins;
+}
+
+/* The text form shows the result's type only where there is a choice. */
+static inline bool ir_shows_type(unsigned op)
+{
+    return ir_ops[op].types & (ir_ops[op].types - 1);
+}
+
+/* Prints one instruction without indentation and newline. */
+void ir_print_ins(const struct ir_func *f, ir_ref r, struct base_text *out);
 
 #endif
