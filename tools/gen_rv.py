@@ -7,6 +7,7 @@
   gen_rv.py spec/rv64.isa decode  rv_decode(): nested switches on the fields that tell
                                   the candidates apart, then one compare for the rest
   gen_rv.py spec/rv64.isa names   names and operand forms for the disassembler
+  gen_rv.py spec/rv64.isa table   masks for the test of the decoder
   gen_rv.py spec/rv64.isa list    name, extension, mask and match of every line
 
 The tests import it as a module: parse() and Insn.encode() make instruction words for
@@ -209,8 +210,7 @@ def narrow_imm(c):
     if c.signed:
         # the sign is in bit 12 of the word in every form
         assert dict(c.imm_bits)[top] == 12, c.name
-        low = [p for p in parts]
-        return f'(int32_t)({" | ".join(low)}) - (int32_t)((w >> 12 & 1) << {top + 1})'
+        return f'(int32_t)({" | ".join(parts)}) - (int32_t)((w >> 12 & 1) << {top + 1})'
     return expr
 
 
@@ -315,6 +315,9 @@ def main():
         out = emit_decode(wide, narrow)
     elif what == 'names':
         out = emit_names(wide, narrow)
+    elif what == 'table':
+        out = [HEAD] + [f'{{{i.enum}, "{i.name}", 0x{i.mask:08x}, 0x{i.match:08x}, '
+                        f'{int(i.has("m"))}}},' for i in wide]
     elif what == 'list':
         out = [f'{i.name:12} {i.ext:10} {i.mask:0{i.width // 4}x} {i.match:0{i.width // 4}x}'
                for i in wide + narrow]

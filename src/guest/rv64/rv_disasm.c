@@ -1,7 +1,7 @@
 /* rv_disasm.c: instruction text. SPDX-License-Identifier: Apache-2.0 */
 #include "rv_insn.h"
 
-enum { RM_DYN = 7 };
+enum { RM_RNE = 0, RM_DYN = 7 };
 
 struct rv_form {
     const char *name;
@@ -81,7 +81,8 @@ static void put_operand(struct out *o, char c, const struct rv_insn *in, uint64_
     case 'o': put(o, "%d", in->imm); break;
     case '>': put(o, "0x%x", in->imm); break;
     case 'u': put(o, "0x%x", (uint32_t)in->imm >> 12); break;
-    case 'p': put(o, "%lx", (unsigned long)(pc + (uint64_t)(int64_t)in->imm)); break;
+    case 'p': put(o, "0x%lx", (unsigned long)(pc + (uint64_t)(int64_t)in->imm)); break;
+    case 'e':
     case 'm': put(o, "%s", rm_names[in->rm & 7]); break;
     case 'Z': put(o, "%d", in->rs1); break;
     case 'L': put(o, "%s", fli_names[in->rs1 & 31]); break;
@@ -125,7 +126,7 @@ unsigned rv_disasm(char *text, size_t size, uint64_t pc, const uint8_t *bytes, s
     if (len == 4)
         w |= (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
     if (in.op == RV_ILLEGAL) {
-        put(&o, len == 4 ? ".4byte\t0x%x" : ".2byte\t0x%x", w);
+        put(&o, len == 4 ? ".4byte\t0x%x" : w ? ".2byte\t0x%x" : "c.unimp", w);
         return len;
     }
     if (len == 4 && in.op == RV_FENCE && (w & 0xfffff000u) == 0x83300000u) {
@@ -140,8 +141,8 @@ unsigned rv_disasm(char *text, size_t size, uint64_t pc, const uint8_t *bytes, s
             sep = ',';
             continue;
         }
-        if (*p == 'm' && in.rm == RM_DYN)
-            continue;
+        if ((*p == 'm' && in.rm == RM_DYN) || (*p == 'e' && in.rm == RM_RNE))
+            continue; /* what an assembler chooses by itself */
         if (sep)
             put(&o, "%c", sep);
         sep = 0;
