@@ -470,7 +470,7 @@ static bool ir_parse_line(struct ir_parser *x)
 {
     struct ir_ins i = {0};
     uint64_t n = IR_MAX_INS;
-    unsigned type;
+    unsigned type = IR_NONE;
     ir_ref r;
 
     if (x->f->nins >= IR_BIAS + IR_MAX_INS)
