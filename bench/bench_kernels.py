@@ -12,7 +12,7 @@ alone; all other lines must be as native's.
 
 import re
 
-from bench_measure import BENCH, WORK, BenchError, build, newer
+from bench_measure import BENCH, WORK, BenchError, compile_to, newer
 
 NATIVE_CC = ["gcc", "-O2"]
 GUEST_CC = ["riscv64-linux-gnu-gcc", "-O2", "-static"]
@@ -35,7 +35,7 @@ class Kernel:
         self.native.parent.mkdir(parents=True, exist_ok=True)
         for compiler, target in ((NATIVE_CC, self.native), (GUEST_CC, self.guest)):
             if not newer(target, self.source):
-                build([*compiler, "-o", target, self.source, "-lm"], target.name)
+                compile_to(target, [*compiler, self.source, "-lm"])
 
     def arguments(self, scale):
         return [] if self.scales[scale] is None else [self.scales[scale]]

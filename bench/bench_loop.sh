@@ -1,7 +1,9 @@
 #!/bin/sh
 # bench_loop.sh: some hundred short processes, as a configure script has. SPDX-License-Identifier: Apache-2.0
 #
-# usage: bench_loop.sh DIRECTORY ROUNDS   (CC names the compiler)
+# usage: bench_loop.sh DIRECTORY ROUNDS
+# CC names the compiler, which makes riscv64 objects on every machine; MACHINE is what
+# uname -m must say, so that an emulator that starts the host's programs is found out.
 # Works in DIRECTORY and prints what it found. Each round starts about 20 processes, one of
 # them the compiler in every tenth round.
 set -eu
@@ -9,6 +11,10 @@ dir=$1 rounds=$2
 cd "$dir"
 rm -f conf*
 export LC_ALL=C
+if [ "$(uname -m)" != "$MACHINE" ]; then
+    echo "bench_loop: the programs are not those of a $MACHINE" >&2
+    exit 1
+fi
 : >confdefs.h
 i=0
 while [ "$i" -lt "$rounds" ]; do
@@ -36,7 +42,9 @@ EOF
     cp conftest.c conftest.old
     if cmp -s conftest.c conftest.old; then rm -f conftest.old; fi
     if [ $((i % 10)) = 0 ]; then
-        $CC -c conftest.c -o conftest.o && test -s conftest.o && echo "compiled $count" >>config.out
+        $CC -c conftest.c -o conftest.o
+        test -s conftest.o
+        echo "compiled $count for$(od -An -tu1 -j18 -N1 conftest.o)" >>config.out
     fi
     mkdir -p conf.dir && mv conftest.sed conf.dir/ && rm -rf conf.dir
     i=$((i + 1))

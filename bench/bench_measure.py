@@ -32,6 +32,13 @@ def build(command, what):
         raise BenchError(f"cannot build {what}: {first}")
 
 
+def compile_to(target, command):
+    """Adds "-o FILE" to a compiler's command; target appears only when it is whole."""
+    part = target.with_name(f"{target.name}.{os.getpid()}")
+    build([*command, "-o", part], target.name)
+    part.rename(target)
+
+
 def newer(target, *sources):
     """Whether target is there and not older than any source."""
     return target.exists() and all(s.stat().st_mtime <= target.stat().st_mtime for s in sources)
@@ -105,7 +112,7 @@ class Bench:
         self.runner = runner()
         self.report = self.scratch / ".report"
         self.environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.scratch), "LC_ALL": "C",
-                            "TMPDIR": str(self.scratch), "PYTHONDONTWRITEBYTECODE": "1"}
+                            "TMPDIR": str(self.scratch), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
 
     def run(self, argv, native_root=None, stdin=None, output_file=None, env=None):
         command = [self.runner, "-t", str(self.report)]

@@ -5,12 +5,13 @@ compilers are one gcc, native as a cross compiler, so that their output must be 
 byte for byte. Input is made here and is the same every time.
 """
 
+import platform
 import random
 import shutil
 import subprocess
 import sys
 
-from bench_measure import BENCH, TOP, WORK, build, newer
+from bench_measure import BENCH, TOP, WORK, build, compile_to, newer
 
 TRIPLET = "riscv64-linux-gnu"
 GCC = "14"
@@ -154,7 +155,7 @@ class Programs:
             for kind, flag in (("static", ["-static"]), ("dynamic", [])):
                 target = data / f"hello-{kind}.{name}"
                 if not newer(target, hello):
-                    build([compiler, "-O2", *flag, "-o", target, hello], target.name)
+                    compile_to(target, [compiler, "-O2", *flag, hello])
         native = [TOP / "tools/native.sh", "--root", self.roots["native"]]
         for command in (["xz", "-6", "-k", "-f"], ["zstd", "-q", "-9", "-k", "-f"]):
             packed = data / {"xz": "text.xz", "zstd": "text.zst"}[command[0]]
@@ -193,7 +194,8 @@ class Programs:
         def loop_env(variant):
             cc = {"native": f"{TRIPLET}-gcc-{GCC}", "wrapped": f"gcc -B{variant.wrap}/"}
             path = f"{variant.wrap}:/usr/bin" if variant.wrap else "/usr/bin"
-            return {"CC": cc.get(variant.kind, "gcc"), "PATH": path}
+            machine = platform.machine() if variant.kind == "native" else "riscv64"
+            return {"CC": cc.get(variant.kind, "gcc"), "PATH": path, "MACHINE": machine}
 
         def gcc_args(variant):
             b = [f"-B{variant.wrap}/"] if variant.wrap else []

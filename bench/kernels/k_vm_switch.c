@@ -1,5 +1,5 @@
 /* k_vm_switch.c: a stack machine with one switch. SPDX-License-Identifier: Apache-2.0 */
-/* bench: group=interp quick=4 tiny=0 */
+/* bench: group=interp quick=15 tiny=0 */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,7 +89,7 @@ __attribute__((noinline)) static void run(uint64_t *v)
 
 int main(int argc, char **argv)
 {
-    long rounds = argc > 1 ? atol(argv[1]) : 40;
+    long rounds = argc > 1 ? atol(argv[1]) : 80;
     uint64_t sum = 0;
 
     for (long r = 0; r <= rounds; r++) {
