@@ -547,12 +547,11 @@ size_t proc_mem_fetch(void *ctx, uint64_t pc, const uint8_t **bytes, bool *writa
 bool proc_mem_grow_stack(struct proc *p, uint64_t addr)
 {
     struct proc_map *m = &p->map;
-    uint64_t start = BASE_ALIGN_DOWN(addr, PROC_PAGE), limit;
+    uint64_t start = BASE_ALIGN_DOWN(addr, PROC_PAGE);
     bool grown = false;
 
     mem_lock(p);
-    limit = m->mmap_base + PROC_STACK_GAP;
-    if (addr < m->stack_low && addr >= limit) {
+    if (addr < m->stack_low && addr >= m->stack_limit) {
         size_t i = mem_index(m, m->stack_low);
 
         if (i < m->len && m->vma[i].start == m->stack_low &&
@@ -585,6 +584,7 @@ void proc_mem_init(struct proc *p, uint64_t stack_limit)
         gap = MEM_MIN_GAP;
     pthread_mutex_init(&m->lock, NULL);
     m->stack_top = PROC_TASK_SIZE - PROC_PAGE;
+    m->stack_limit = m->stack_top - (gap > stack_limit ? stack_limit : gap);
     m->mmap_base = BASE_ALIGN_DOWN(m->stack_top - gap - PROC_STACK_GAP, PROC_PAGE);
 }
 

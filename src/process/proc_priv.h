@@ -33,6 +33,8 @@ enum { PROC_ERESTARTSYS = 512 };     /* never seen by the guest */
 
 /* ---- guest memory map (proc_mem.c) ----------------------------------- */
 
+enum { PROC_VMA_SHM = 1 << 30 }; /* flag: attached by shmat */
+
 struct proc_vma {
     uint64_t start, end;
     int prot;            /* guest's PROT_*, exec included */
@@ -47,6 +49,7 @@ struct proc_map {
     uint64_t mmap_base;            /* top of mmap's top-down area */
     uint64_t brk_start, brk;
     uint64_t stack_top, stack_low; /* initial stack: highest end, lowest mapped */
+    uint64_t stack_limit;          /* it may grow down to this address */
     uint64_t start_code, end_code; /* main image, for /proc/self/stat */
 };
 
@@ -58,12 +61,14 @@ struct proc {
     struct jit *jit;
     const struct isomer_run_options *opt;
     char *sysroot;         /* without trailing '/', NULL: none */
+    int sysroot_fd;        /* O_PATH, -1: none */
     char *exe;             /* absolute host path of the guest program */
     char *execfn;          /* its name as the guest called it */
     char **argv, **envp;   /* as the guest started (strings outlive the run) */
     struct proc_map map;
     uint64_t sigtramp;     /* guest address of: li a7,139; ecall */
     uint64_t vdso;         /* guest address of the vDSO page */
+    uint64_t arg_start;    /* guest address of argv[0] */
     uint8_t auxv[512];     /* raw auxiliary vector, for /proc/self/auxv */
     size_t auxv_len;
     uint64_t personality;
@@ -72,6 +77,7 @@ struct proc {
     struct proc_thread *threads;
     unsigned nthreads;
     atomic_int exiting;    /* exit_group has begun */
+    int leader_status;     /* of the first thread, if it has ended */
     bool verbose;          /* ISOMER_DEBUG: unknown calls are named on stderr */
     struct proc_signals *sig; /* proc_signal.c's own: actions, ... */
 };
@@ -87,6 +93,8 @@ struct proc_thread {
     bool no_advance;          /* handler set pc itself (sigreturn, ...): leave pc, a0 */
     uint64_t clear_tid;       /* set_tid_address */
     uint64_t robust_list, robust_len;
+    bool shares_memory;       /* vfork child: a process in its parent's memory */
+    void *leave;              /* jmp_buf of the host thread's first function */
     struct proc_thread_signals *sig; /* proc_signal.c's own: mask, queue, alt stack */
 };
 
@@ -166,16 +174,19 @@ struct proc_start {
 int proc_load(struct proc *p, int fd, const char *path, const char *execfn, char **argv,
               char **envp, struct proc_start *start);
 
+/* Maps the vDSO (proc_vdso.c), sets p->vdso and p->sigtramp; exit status. */
+int proc_vdso_map(struct proc *p);
+
 /* ---- paths (proc_path.c) --------------------------------------------- */
 
 enum proc_path_how {
-    PROC_PATH_LOOKUP, /* existing file: under the sysroot if it is there */
-    PROC_PATH_CREATE  /* may be created: under the sysroot only if it is there */
+    PROC_PATH_LOOKUP, /* an existing file, symbolic links followed */
+    PROC_PATH_CREATE  /* the last component is not followed, or is to be made */
 };
-/* Reads the guest's path at addr and translates it into buf (PATH_MAX): the
- * path to give to the host, relative to the same dirfd; 0 or -errno. */
+/* Where a guest's path is on the host: under the sysroot if it is there, else
+ * as it stands. Both give 0 or -errno; buf has PATH_MAX bytes. The result is
+ * relative to the same directory descriptor as the guest's path. */
 long proc_path(struct proc *p, uint64_t addr, char *buf, enum proc_path_how how);
-/* The same for a string of ours. */
 long proc_path_str(struct proc *p, const char *guest, char *buf, enum proc_path_how how);
 
 /* ---- system calls ---------------------------------------------------- */
@@ -187,14 +198,24 @@ typedef long (*proc_handler)(struct proc_thread *t, const uint64_t *a);
 
 struct proc_call {
     const char *name;
-    proc_handler fn;   /* NULL: pass to host_nr */
-    int16_t host_nr;   /* -1: ENOSYS */
+    const char *args;   /* letters: see the spec */
+    proc_handler fn;    /* NULL: host call host_nr */
+    int16_t host_nr;    /* -1: none, the call fails with error */
+    uint16_t error;
     uint8_t nargs;
-    uint8_t blocks;    /* passed through proc_syscall: may be interrupted */
-    uint8_t ptrs;      /* bit i: argument i is a guest pointer */
+    uint8_t blocks;     /* passed through proc_syscall: may be interrupted */
+    uint8_t ptrs;       /* bit i: argument i is a guest pointer */
+    uint8_t paths;      /* bit i: ... to a path, which the sysroot may redirect */
+    uint8_t nofollow;   /* bit i: ... whose last symbolic link counts itself */
+    uint8_t maybe;      /* bit i: ... if flags_arg has AT_SYMLINK_NOFOLLOW */
+    uint8_t flags_arg;
 };
 #define PROC_CALL_MAX 512
 extern const struct proc_call proc_calls[PROC_CALL_MAX];
+#include "proc_decl.gen.h"
+
+/* Does what the table says for call nr: the result, or -errno. */
+long proc_dispatch(struct proc_thread *t, uint64_t nr, const uint64_t *args);
 
 /* ---- run loop, end (proc_loop.c) ------------------------------------- */
 
@@ -222,8 +243,10 @@ void proc_signal_deliver(struct proc_thread *t);
 /* A fault at the current pc: sig with si_code and si_addr, delivered at once
  * (kills if blocked or ignored, as Linux does). */
 void proc_signal_force(struct proc_thread *t, int sig, int code, uint64_t addr);
-/* ppoll, pselect6, epoll_pwait: mask for the duration of this call, restored
- * as described above (sets poll so that deliver is called). set: 64-bit mask. */
+/* ppoll, pselect6, epoll_pwait: call it after the host call, which got the
+ * guest's set (64-bit mask) too, came back with -EINTR or -PROC_ERESTARTSYS:
+ * the mask that the signal is delivered under, restored as described above. It
+ * sets poll so that deliver is called. */
 void proc_sigmask_temp(struct proc_thread *t, uint64_t set);
 
 /* ---- threads (proc_thread.c) ----------------------------------------- */

@@ -33,9 +33,12 @@ struct proc_signals {
     struct proc_action action[PROC_NSIG + 1];
 };
 
-/* Records: one for a signal that the host blocks once it was taken (all are,
- * until it was delivered), one for each that the host never blocks. */
-enum { PROC_RECORDS = 6, PROC_SIGINFO_SIZE = 128 };
+enum {
+    PROC_SIGINFO_SIZE = 128,
+    PROC_HOST_STACK = 64 << 10, /* bytes of our handlers' stack */
+    PROC_SYNC_RECORDS = 5, /* one for each of PROC_SYNC_SIGNALS */
+    PROC_TAKEN_MAX = 8     /* one is usual, see proc_signal.c */
+};
 
 struct proc_thread_signals {
     struct proc_signals *table;
@@ -45,8 +48,12 @@ struct proc_thread_signals {
     bool no_eintr;             /* restart the call even without SA_RESTART */
     uint64_t alt_sp, alt_size; /* guest's alternate stack; size 0: none */
     uint32_t alt_flags;
-    _Atomic uint64_t pending;  /* set of records that are filled */
-    siginfo_t record[PROC_RECORDS];
+    /* Signals taken: a ring that our handler fills and this thread empties, and
+     * the sent ones of PROC_SYNC_SIGNALS, which may stay here blocked. */
+    siginfo_t taken[PROC_TAKEN_MAX];
+    _Atomic uint32_t taken_in, taken_out;
+    siginfo_t sync[PROC_SYNC_RECORDS];
+    _Atomic uint32_t sync_filled;
     void *host_stack;          /* alternate stack of our handlers */
 };
 
@@ -64,8 +71,8 @@ void proc_signal_mirror(const struct proc_signals *table, int sig);
 void proc_signal_post(struct proc_thread *t, int sig, const siginfo_t *info);
 /* Set of signals taken from the host and not delivered yet. */
 uint64_t proc_signal_taken(const struct proc_thread *t);
-/* Takes a record of set away: its signal, or 0. */
-int proc_signal_take(struct proc_thread *t, uint64_t set, siginfo_t *info);
+/* Takes a waiting signal of set & PROC_SYNC_SIGNALS away: its number, or 0. */
+int proc_signal_take_sync(struct proc_thread *t, uint64_t set, siginfo_t *info);
 /* t->sig of a thread made by parent (runs in the parent). */
 struct proc_thread_signals *proc_signals_inherit(const struct proc_thread *parent);
 /* Gives this host thread an alternate stack for t's handlers. */

@@ -1,0 +1,82 @@
+/* proc_calls.c: the table of system calls, and what is common to all of them.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Guest pointers are host pointers, and nearly all structures of riscv64 Linux
+ * are those of x86-64 Linux, so most calls go to the kernel as they are; the
+ * table says which. Two things are done to every call: a pointer above the
+ * guest's address space is EFAULT (it would be ours), and paths are redirected
+ * into the sysroot.
+ */
+#include "process/proc_priv.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/syscall.h>
+
+const struct proc_call proc_calls[PROC_CALL_MAX] = {
+#include "proc_table.gen.h"
+};
+
+static long calls_host(struct proc_thread *t, const struct proc_call *c, const uint64_t *a)
+{
+    if (c->blocks)
+        return proc_syscall(t, c->host_nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+    return proc_raw(c->host_nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+/* A call with paths, while there is a sysroot. */
+static long calls_redirected(struct proc_thread *t, const struct proc_call *c, const uint64_t *args)
+{
+    char path[2][PATH_MAX];
+    uint64_t a[6];
+    unsigned used = 0;
+
+    memcpy(a, args, sizeof a);
+    for (unsigned i = 0; i < 6; i++) {
+        bool follow = !(c->nofollow >> i & 1);
+        long r;
+
+        if (!(c->paths >> i & 1) || !a[i])
+            continue;
+        if ((c->maybe >> i & 1) && (a[c->flags_arg] & AT_SYMLINK_NOFOLLOW))
+            follow = false;
+        BASE_ASSERT(used < 2);
+        r = proc_path(t->proc, a[i], path[used], follow ? PROC_PATH_LOOKUP : PROC_PATH_CREATE);
+        if (r < 0)
+            return r;
+        a[i] = (uint64_t)path[used++];
+    }
+    return calls_host(t, c, a);
+}
+
+static void calls_unknown(struct proc_thread *t, uint64_t nr, const char *name)
+{
+    static _Atomic uint8_t named[PROC_CALL_MAX];
+
+    if (t->proc->verbose && (nr >= PROC_CALL_MAX || !atomic_exchange(&named[nr], 1)))
+        base_error("system call %llu (%s) is not there: ENOSYS", (unsigned long long)nr, name);
+}
+
+long proc_dispatch(struct proc_thread *t, uint64_t nr, const uint64_t *a)
+{
+    const struct proc_call *c;
+
+    if (nr >= PROC_CALL_MAX || !proc_calls[nr].name) {
+        calls_unknown(t, nr, "unknown");
+        return -ENOSYS;
+    }
+    c = &proc_calls[nr];
+    for (unsigned ptrs = c->ptrs; ptrs; ptrs &= ptrs - 1)
+        if (base_unlikely(a[__builtin_ctz(ptrs)] >= PROC_TASK_SIZE))
+            return -EFAULT;
+    if (c->fn)
+        return c->fn(t, a);
+    if (c->host_nr < 0) {
+        if (c->error == ENOSYS)
+            calls_unknown(t, nr, c->name);
+        return -(long)c->error;
+    }
+    if (base_unlikely(c->paths && t->proc->sysroot))
+        return calls_redirected(t, c, a);
+    return calls_host(t, c, a);
+}
