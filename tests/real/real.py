@@ -24,6 +24,10 @@ ENV = {
     "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "80",
 }
 
+# What the sanitizer build needs to see; the guest sees it too.
+SANITIZER = {k: v for k, v in os.environ.items()
+             if k in ("ASAN_OPTIONS", "UBSAN_OPTIONS") and "TEST_ASAN" in os.environ}
+
 _helper = []
 
 
@@ -106,7 +110,7 @@ def same(name, argv, files=None, stdin=b"", env=None, native=None, flags=(), sta
     if status is not None and want.status != status:
         print(f"not ok - {name}: the native twin gives {want.status}: {show(want.err)[:SHOWN]!r}")
         return
-    got = Outcome(emulated_command(argv, flags), directory, files, stdin, env)
+    got = Outcome(emulated_command(argv, flags), directory, files, stdin, {**SANITIZER, **env})
     why = difference(want, got)
     print(f"not ok - {name}: {why}" if why else f"ok - {name}", flush=True)
 
