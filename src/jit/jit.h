@@ -42,7 +42,7 @@ struct jit_regs {
 enum jit_loc {
     JIT_LOC_GPR,   /* host integer register n */
     JIT_LOC_FPR,   /* host FP register n, low 64 bits */
-    JIT_LOC_STATE, /* in the state although the slot is pinned */
+    JIT_LOC_STATE, /* in the state, as slot n (read before any is written) */
     JIT_LOC_SPILL, /* vcpu->spill[n] */
     JIT_LOC_CONST  /* the value itself */
 };
@@ -68,7 +68,7 @@ enum {
 };
 
 struct jit_lookup {
-    uint64_t key;     /* region key; 1 = empty (never a key: pc is even) */
+    uint64_t key;     /* region key; 0 (entry 0: 1) = empty: never one of its keys */
     const void *code;
 };
 
@@ -87,7 +87,9 @@ struct jit_vcpu {
     uint64_t host_sp;         /* host stack pointer while inside */
     uint32_t deopt_count;     /* --test-deopt: counts down to a forced exit */
     uint32_t in_code;         /* 1 inside translated code or its slow calls */
-    uint64_t slow_op;         /* slow call: op | ty<<8 | aty<<16 | aux<<32 */
+    /* slow call: op | ty<<8 | aty<<16 | aux<<32; arguments of integer type
+     * aty may have garbage above its width */
+    uint64_t slow_op;
     uint64_t slow_arg[3];
     uint64_t slow_result;
     uint64_t slow_ret;        /* return address into translated code, else 0 */
@@ -172,7 +174,7 @@ unsigned jit_map_end(struct jit_code *c);
 /* ---- what a host is -------------------------------------------------- */
 
 enum { JIT_STUB_EXIT, JIT_STUB_INDIRECT, JIT_STUB_RETMISS, JIT_STUB_DEOPT, JIT_STUB_SLOW,
-       JIT_STUB_SLOW_STATE, JIT_STUB_COUNT };
+       JIT_STUB_SLOW_STATE, JIT_STUB_ENTER, JIT_STUB_ABANDON, JIT_STUB_COUNT };
 /* EXIT:     exit_id is set; convention holds: saves it all, returns from enter
  * INDIRECT: target key in the target register (rax), convention holds: looks
  *           it up in vcpu->lookup and jumps; miss or poll: leaves with
@@ -183,7 +185,8 @@ enum { JIT_STUB_EXIT, JIT_STUB_INDIRECT, JIT_STUB_RETMISS, JIT_STUB_DEOPT, JIT_S
  *           operations through ir_eval, HELPER through the guest's table);
  *           preserves every register, result in slow_result
  * SLOW_STATE: the same with the convention held: the state is complete in
- *           memory during the call and pinned registers are loaded anew */
+ *           memory during the call and pinned registers are loaded anew
+ * ENTER, ABANDON: the host's own, for enter() and abandon_code() */
 enum {
     JIT_EXIT_MISS = 0x7fffffff,
     JIT_EXIT_DEOPT = 1u << 31 /* | index of a deopt record */
@@ -209,6 +212,8 @@ struct jit_host {
      * stub; has an aligned patchable jump in front. Returns bytes written. */
     size_t (*link_stub)(struct jit *j, uint8_t *rw, const uint8_t *rx, uint32_t id, int stub);
     size_t link_stub_size;
+    size_t link_stub_jump; /* offset of the rel32 of the jump in front */
+    size_t link_stub_skip; /* offset behind that jump */
     /* Host registers from and to a signal's ucontext. */
     void (*regs_from_ucontext)(struct jit_regs *r, uint32_t *fpstatus, const void *uc);
     uint64_t (*pc_of_ucontext)(const void *uc);
@@ -264,6 +269,7 @@ struct jit {
     const uint8_t *stub[JIT_STUB_COUNT];
     struct jit_stats stats;
     uint64_t rand;                /* random_ra state */
+    void *host_scratch;           /* the code generator's, free()d with the jit */
     struct jit_priv *p;           /* src/jit's own */
 };
 
@@ -274,10 +280,17 @@ struct jit_vcpu *jit_vcpu_new(struct jit *j);
 void jit_vcpu_free(struct jit_vcpu *v);
 
 /* The child of a fork has one vCPU (v) and must drop the others and remake
- * locks; call jit_fork_prepare before and jit_fork_parent/child after. */
+ * locks; call jit_fork_prepare before and jit_fork_parent/child after (parent:
+ * jit_fork_failed if there is no child). */
 void jit_fork_prepare(struct jit *j);
 void jit_fork_parent(struct jit *j);
+void jit_fork_failed(struct jit *j);
 void jit_fork_child(struct jit *j, struct jit_vcpu *v);
+/* A process that will run no more translated code (it is about to execve or
+ * _exit) says so: whoever shares its code cache by fork need not copy it. If
+ * execve fails after all, jit_attach before v runs again. Both optional. */
+void jit_detach(struct jit *j);
+void jit_attach(struct jit *j, struct jit_vcpu *v);
 
 enum jit_stop {
     JIT_STOP_TRAP,  /* stop.trap, stop.info; state's pc is at the trap */
@@ -285,7 +298,9 @@ enum jit_stop {
     JIT_STOP_POLL   /* poll was set; state exact */
 };
 /* Runs the vCPU from the pc in its state until something for the caller. The
- * state is complete and exact on return. */
+ * state is complete and exact on return. poll is cleared when it is what
+ * JIT_STOP_POLL is returned for. While it runs, the host stack pointer may be
+ * the shadow stack: signal handlers must run on an alternate stack. */
 enum jit_stop jit_run(struct jit_vcpu *v);
 
 /* Asks v to stop at its next safe point; async-signal-safe, any thread. */
@@ -304,11 +319,15 @@ void jit_invalidate(struct jit *j, uint64_t start, uint64_t len);
 /* fence.i: forgets regions in [start, start+len) whose bytes changed. */
 void jit_code_changed(struct jit *j, uint64_t start, uint64_t len);
 
+/* The C side of the SLOW stubs. */
+void jit_slow_call(struct jit_vcpu *v);
+
 void jit_print_stats(const struct jit *j, FILE *out);
 /* Guest code, IR and host code of the region at pc, side by side. */
 int jit_explain(struct jit *j, uint64_t pc, FILE *out);
 
-/* Forms the region at pc as IR (tests, explain): NULL if nothing to fetch. */
+/* Forms the region at pc as IR (tests, explain): NULL if nothing to fetch. The
+ * caller frees it with ir_func_free. */
 struct ir_func *jit_form(struct jit *j, uint64_t pc, unsigned mode);
 
 #endif

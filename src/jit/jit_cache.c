@@ -1,0 +1,194 @@
+/* jit_cache.c: memory for code, writable at one address and executable at
+ * another. SPDX-License-Identifier: Apache-2.0
+ *
+ * One memfd, mapped twice. Hot code grows up from the stubs, cold code (slow
+ * paths and link stubs) grows down from the end; pages never touched cost
+ * nothing.
+ *
+ * Fork. Both mappings are shared mappings, so after a fork parent and child run
+ * from the same memory. That is fine as long as neither writes. A counter in a
+ * page that is shared as well tells how many processes use the memory; whoever
+ * wants to write while it is above one first copies what is used to a memfd of
+ * its own, maps that over the same two addresses and leaves. A child that
+ * executes another program at once thus costs nothing if it says so
+ * (jit_detach), and one copy by the parent if it does not. Only a user's own
+ * fork adds users, so "I am the only one" stays true once seen.
+ */
+#include "jit/jit_priv.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static int new_memory(size_t size)
+{
+    int fd = memfd_create("isomer-code", MFD_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    if (ftruncate(fd, (off_t)size) != 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static _Atomic(uint32_t) *new_users(void)
+{
+    void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    _Atomic(uint32_t) *users = p;
+    atomic_store(users, 1);
+    return users;
+}
+
+int jit_cache_init(struct jit *j)
+{
+    struct jit_cache *c = &j->p->cache;
+    size_t size = j->cfg.cache_size ? j->cfg.cache_size : (size_t)JIT_PARAM_cache_kib << 10;
+    if (size < 32 << 10)
+        size = 32 << 10;
+    if (size > (size_t)1 << 30)
+        size = (size_t)1 << 30; /* everything within reach of a rel32 */
+    c->size = size = BASE_ALIGN_UP(size, (size_t)4096);
+    c->fd = new_memory(size);
+    void *rw = MAP_FAILED, *rx = MAP_FAILED;
+    if (c->fd >= 0) {
+        rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, c->fd, 0);
+        rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, c->fd, 0);
+    }
+    if (rw == MAP_FAILED || rx == MAP_FAILED) {
+        base_error("cannot map a code cache of %zu KiB: %s; try a smaller --cache-size", size >> 10,
+                   strerror(errno));
+        return -1;
+    }
+    c->rw = rw;
+    c->rx = rx;
+    c->cold = size;
+    return 0;
+}
+
+void jit_cache_free(struct jit *j)
+{
+    struct jit_cache *c = &j->p->cache;
+    if (!c->rw)
+        return;
+    munmap(c->rw, c->size);
+    munmap((void *)c->rx, c->size);
+    close(c->fd);
+    if (c->users) {
+        atomic_fetch_sub(c->users, 1);
+        munmap((void *)c->users, 4096);
+    }
+}
+
+static bool write_all(int fd, const uint8_t *p, size_t n, size_t off)
+{
+    while (n) {
+        ssize_t k = pwrite(fd, p, n, (off_t)off);
+        if (k <= 0)
+            return false;
+        p += k;
+        off += (size_t)k;
+        n -= (size_t)k;
+    }
+    return true;
+}
+
+/* Own memory at the same addresses, with the used parts copied if copy. */
+static void leave_shared(struct jit_cache *c, bool copy)
+{
+    int fd = new_memory(c->size);
+    bool ok = fd >= 0;
+    if (ok && copy)
+        ok = write_all(fd, c->rw, c->hot, 0) &&
+             write_all(fd, c->rw + c->cold, c->size - c->cold, c->cold);
+    else if (ok)
+        ok = write_all(fd, c->rw, c->hot_start, 0);
+    _Atomic(uint32_t) *users = ok ? new_users() : NULL;
+    /* Other threads of ours may run here: the new bytes are the same, and a
+     * mapping is replaced in one step. */
+    if (!users ||
+        mmap((void *)c->rx, c->size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, fd, 0) ==
+            MAP_FAILED ||
+        mmap(c->rw, c->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
+            MAP_FAILED) {
+        base_error("no memory for a copy of the code cache after a fork: %s", strerror(errno));
+        _exit(1);
+    }
+    close(c->fd);
+    c->fd = fd;
+    atomic_fetch_sub(c->users, 1);
+    munmap((void *)c->users, 4096);
+    c->users = users;
+}
+
+void jit_cache_write_begin(struct jit *j)
+{
+    struct jit_cache *c = &j->p->cache;
+    if (base_unlikely(c->users && atomic_load(c->users) > 1))
+        leave_shared(c, true);
+}
+
+/* ---- fork ------------------------------------------------------------ */
+
+void jit_fork_prepare(struct jit *j)
+{
+    struct jit_cache *c = &j->p->cache;
+    pthread_mutex_lock(&j->p->lock);
+    if (!c->rw)
+        return;
+    if (!c->users)
+        c->users = new_users();
+    if (!c->users) {
+        base_error("no memory for a fork: %s", strerror(errno));
+        _exit(1);
+    }
+    atomic_fetch_add(c->users, 1); /* for the child */
+}
+
+void jit_fork_parent(struct jit *j) { pthread_mutex_unlock(&j->p->lock); }
+
+void jit_fork_failed(struct jit *j)
+{
+    if (j->p->cache.users)
+        atomic_fetch_sub(j->p->cache.users, 1);
+    pthread_mutex_unlock(&j->p->lock);
+}
+
+void jit_fork_child(struct jit *j, struct jit_vcpu *v)
+{
+    struct jit_priv *p = j->p;
+    pthread_mutex_init(&p->lock, NULL);
+    struct jit_vcpu *next;
+    for (struct jit_vcpu *o = p->vcpus; o; o = next) {
+        next = o->next;
+        if (o != v) {
+            o->jit = NULL; /* not in the list: free only */
+            jit_vcpu_free(o);
+        }
+    }
+    p->vcpus = v;
+    v->next = NULL;
+    atomic_store(&p->flush_pending, 0);
+}
+
+void jit_detach(struct jit *j)
+{
+    struct jit_cache *c = &j->p->cache;
+    if (c->users)
+        atomic_fetch_sub(c->users, 1);
+}
+
+void jit_attach(struct jit *j, struct jit_vcpu *v)
+{
+    struct jit_cache *c = &j->p->cache;
+    if (!c->users)
+        return;
+    /* The others may have written meanwhile: start again with nothing. */
+    pthread_mutex_lock(&j->p->lock);
+    atomic_fetch_add(c->users, 1);
+    jit_flush(j, v);
+    leave_shared(c, false);
+    pthread_mutex_unlock(&j->p->lock);
+}

@@ -1,0 +1,153 @@
+/* jit_lockstep.c: every region twice: interpreter, then code, and compare.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * The interpreter goes first, with stores logged; what it did is kept and taken
+ * back; then the code runs from the same state. Registers, FP status, next pc
+ * and every byte the interpreter stored must agree. Regions that cannot be taken
+ * back (atomics, helpers with effects) are not compared.
+ */
+#include "jit/jit_priv.h"
+
+struct store {
+    uint64_t addr;
+    uint8_t old[8], new[8];
+    unsigned size;
+};
+
+struct jit_undo {
+    BASE_VEC(struct store) log;
+};
+
+void jit_lockstep_free(struct jit_thread *t)
+{
+    if (t->undo)
+        base_vec_free(&t->undo->log);
+    free(t->undo);
+    t->undo = NULL;
+}
+
+/* ---- memory with a log ----------------------------------------------- */
+
+static bool do_load(void *ctx, uint64_t addr, unsigned size, uint64_t *value)
+{
+    *value = 0;
+    memcpy(value, (const void *)(uintptr_t)addr, size);
+    return true;
+}
+
+static bool do_store(void *ctx, uint64_t addr, unsigned size, uint64_t value)
+{
+    struct jit_undo *u = ctx;
+    struct store s = {.addr = addr, .size = size};
+    BASE_ASSERT(size <= sizeof s.old);
+    memcpy(s.old, (const void *)(uintptr_t)addr, size);
+    memcpy((void *)(uintptr_t)addr, &value, size); /* may fault: before the log */
+    base_vec_push(&u->log, s);
+    return true;
+}
+
+static bool do_rmw(void *ctx, uint64_t addr, unsigned size, int op, uint64_t value,
+                   uint64_t expected, uint64_t *old)
+{
+    base_bug(__FILE__, __LINE__, "atomic operation in lockstep");
+}
+
+static void take_back(struct jit_undo *u)
+{
+    for (size_t i = u->log.len; i-- > 0;) {
+        struct store *s = &u->log.data[i];
+        memcpy(s->new, (const void *)(uintptr_t)s->addr, s->size);
+    }
+    for (size_t i = u->log.len; i-- > 0;) {
+        struct store *s = &u->log.data[i];
+        memcpy((void *)(uintptr_t)s->addr, s->old, s->size);
+    }
+}
+
+/* ---- comparing ------------------------------------------------------- */
+
+static uint64_t slot_of(const struct ir_slot *s, const void *state)
+{
+    uint64_t v = 0;
+    memcpy(&v, (const char *)state + s->offset, (ir_type_bits(s->type) + 7) / 8);
+    return v;
+}
+
+static bool differ(struct jit_vcpu *v, const uint8_t *want, struct base_text *out)
+{
+    const struct ir_guest *g = v->jit->cfg.guest;
+    const struct jit_undo *u = jit_thread_of(v)->undo;
+    uint64_t pc = jit_exit_pc(v), want_pc;
+    memcpy(&want_pc, want + g->pc_offset, 8);
+    if (pc != want_pc)
+        base_text_printf(out, "pc: interpreter %#llx, code %#llx\n", (unsigned long long)want_pc,
+                         (unsigned long long)pc);
+    for (unsigned i = 0; i < g->nslots; i++) {
+        uint64_t a = slot_of(&g->slots[i], want), b = slot_of(&g->slots[i], v->state);
+        if (a != b)
+            base_text_printf(out, "%s: interpreter %#llx, code %#llx\n", g->slots[i].name,
+                             (unsigned long long)a, (unsigned long long)b);
+    }
+    struct ir_fpenv a, b;
+    memcpy(&a, want + g->fpenv_offset, sizeof a);
+    b = *jit_env_of(v);
+    v->jit->host->fp_store(v, &b);
+    if (a.flags != b.flags || a.rm != b.rm)
+        base_text_printf(out, "fp flags, rm: interpreter %u %u, code %u %u\n", a.flags, a.rm,
+                         b.flags, b.rm);
+    for (size_t i = 0; i < u->log.len; i++) {
+        const struct store *s = &u->log.data[i];
+        if (memcmp((const void *)(uintptr_t)s->addr, s->new, s->size) != 0)
+            base_text_printf(out, "memory at %#llx, %u bytes differ\n",
+                             (unsigned long long)s->addr, s->size);
+    }
+    return out->len != 0;
+}
+
+static void print_states(struct jit_vcpu *v, const uint8_t *before, const uint8_t *want,
+                         struct base_text *out)
+{
+    const struct ir_guest *g = v->jit->cfg.guest;
+    base_text_printf(out, "%-8s %18s %18s %18s\n", "slot", "before", "interpreter", "code");
+    for (unsigned i = 0; i < g->nslots; i++)
+        base_text_printf(out, "%-8s %#18llx %#18llx %#18llx\n", g->slots[i].name,
+                         (unsigned long long)slot_of(&g->slots[i], before),
+                         (unsigned long long)slot_of(&g->slots[i], want),
+                         (unsigned long long)slot_of(&g->slots[i], v->state));
+}
+
+void jit_lockstep(struct jit_vcpu *v, const struct jit_region *r)
+{
+    struct jit *j = v->jit;
+    struct jit_thread *t = jit_thread_of(v);
+    uint8_t before[JIT_STATE_MAX], want[JIT_STATE_MAX];
+    struct ir_end end = {0};
+    uint32_t mxcsr = v->mxcsr;
+    if (!t->undo)
+        t->undo = base_zalloc(sizeof *t->undo);
+    t->undo->log.len = 0;
+    struct ir_mem mem = {t->undo, do_load, do_store, do_rmw};
+    memcpy(before, v->state, sizeof before);
+    jit_interpret(v, r->ir, &mem, &end);
+    take_back(t->undo);
+    *jit_pc_of(v) = end.target;
+    memcpy(want, v->state, sizeof want);
+    memcpy(v->state, before, sizeof before);
+    v->mxcsr = mxcsr;
+    jit_enter(v, r);
+    if (v->exit_id & JIT_EXIT_DEOPT)
+        return; /* polled or forced out in the middle */
+    if (v->exit_id == JIT_EXIT_MISS && v->poll)
+        return;
+    struct base_text diff = {0};
+    if (differ(v, want, &diff)) {
+        struct base_text states = {0};
+        print_states(v, before, want, &states);
+        fprintf(j->cfg.dump_file, "lockstep: region at %#llx differs\n%s\n%s\n",
+                (unsigned long long)r->key, diff.data, states.data);
+        jit_dump_region(j, j->cfg.dump_file, "gihm", r->ir, r);
+        fflush(j->cfg.dump_file);
+        base_bug(__FILE__, __LINE__, "code and interpreter disagree at %#llx: %s",
+                 (unsigned long long)r->key, diff.data);
+    }
+}

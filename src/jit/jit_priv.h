@@ -1,0 +1,312 @@
+/* jit_priv.h: what the files of src/jit share. SPDX-License-Identifier: Apache-2.0
+ *
+ * Who protects what
+ *
+ *  - p->lock: forming, compiling, installing, linking, unlinking, the page
+ *    index, every write to the code cache. Held for one region at a time.
+ *  - The hash of regions is read without the lock: chains are published with
+ *    release stores and never contain freed memory while a vCPU that could be
+ *    reading has in_code set.
+ *  - Regions, exit records and code memory are freed by a flush only. A flush
+ *    sets flush_pending and waits until no other vCPU has in_code set; a vCPU
+ *    sets in_code first and then looks at flush_pending (both sequentially
+ *    consistent), so one of the two sees the other. No vCPU waits for the lock
+ *    with in_code set: that would be a deadlock.
+ *  - After every wait for the lock, what was known about exit numbers holds only
+ *    if flush_count is still the same.
+ */
+#ifndef ISOMER_JIT_PRIV_H
+#define ISOMER_JIT_PRIV_H
+
+#include "jit/jit.h"
+
+#include <setjmp.h>
+#include <stdlib.h>
+
+/* ---- parameters ------------------------------------------------------ */
+
+/* PARAM(name, default, meaning): every limit of the region former and of the
+ * code cache. */
+#define JIT_PARAMS(PARAM)                                                     \
+    PARAM(max_insns, 64, "guest instructions in a region")                    \
+    PARAM(max_jumps, 4, "direct jumps followed inside a region")              \
+    PARAM(max_sides, 4, "side exits of a region")                             \
+    PARAM(cache_kib, 65536, "code cache, KiB")                                \
+    PARAM(deopt_every, 40, "--test-deopt: forced exits at most this far apart")
+enum {
+#define JIT_PARAM(name, value, text) JIT_PARAM_##name = value,
+    JIT_PARAMS(JIT_PARAM)
+#undef JIT_PARAM
+};
+
+enum {
+    JIT_RANGES = 6,          /* guest byte ranges of a region: max_jumps + 2 */
+    JIT_CHUNK = 1024,        /* records in a chunk of a chunked table */
+    JIT_CHUNKS = 2048,       /* chunks of a table: at most 2 M records */
+    JIT_PAGE_BITS = 12,      /* granule of the page index */
+    JIT_EXIT_FAULT = 0x7ffffffe /* exit_id after an abandoned run */
+};
+_Static_assert((int)JIT_PARAM_max_jumps + 2 <= (int)JIT_RANGES, "a range per jump");
+
+/* ---- regions --------------------------------------------------------- */
+
+struct jit_range {
+    uint64_t start;
+    uint32_t len;
+};
+
+struct jit_maps {
+    const uint8_t *bytes;
+    const uint32_t *start; /* map number -> offset in bytes */
+    uint32_t count;
+};
+
+struct jit_region {
+    uint64_t key;
+    _Atomic(struct jit_region *) next; /* hash chain */
+    const uint8_t *code;     /* hot section where it runs; NULL: interpreted */
+    const uint8_t *cold;
+    uint32_t hot_len, cold_len; /* cold: link stubs included */
+    uint32_t exit_first, nexits;
+    uint32_t in_links;       /* list of exits linked to here, JIT_NO_EXIT ends it */
+    uint32_t npoints;
+    const struct jit_point *points;
+    struct jit_maps maps;
+    uint64_t hash;           /* of the guest bytes */
+    struct ir_func *ir;      /* interpreted: the region's own copy */
+    struct jit_range range[JIT_RANGES];
+    uint16_t nguest;         /* guest instructions */
+    uint8_t nranges;
+    bool writable;           /* the guest could write some of its bytes */
+    bool reform;             /* the mode may be another one at its end */
+    bool once;               /* has effects that cannot be undone and run again */
+    _Atomic(bool) dead;      /* forgotten: not in the hash any more */
+};
+enum { JIT_NO_EXIT = 0xffffffffu };
+
+/* An exit of a region (numbers up from 0, exit_id in generated code). */
+struct jit_exit {
+    struct jit_region *region;
+    struct jit_region *linked; /* where it goes now, or NULL */
+    uint64_t key;
+    const uint8_t *site;       /* rel32 to patch; NULL: stub's own jump only */
+    const uint8_t *stub;
+    uint32_t next;             /* in linked's in_links */
+    uint32_t info;
+    uint16_t trap;
+    uint8_t kind, is_call;
+    bool by_stub;              /* linked by the jump in front of the stub */
+};
+
+/* A place that leaves through a state map. */
+struct jit_deopt {
+    const struct jit_region *region;
+    uint32_t map;
+};
+
+/* Table of records in chunks: addresses are stable, readers need no lock. */
+struct jit_table {
+    void *chunk[JIT_CHUNKS];
+    uint32_t count;
+};
+static inline void *jit_table_at(const struct jit_table *t, uint32_t n, size_t size)
+{
+    return (char *)t->chunk[n / JIT_CHUNK] + (n % JIT_CHUNK) * size;
+}
+/* Room for n more? */
+static inline bool jit_table_room(const struct jit_table *t, uint32_t n)
+{
+    return t->count + n <= (uint32_t)JIT_CHUNK * JIT_CHUNKS;
+}
+
+/* ---- private parts of a VM and of a vCPU ----------------------------- */
+
+struct jit_bucket_table {
+    uint32_t mask;
+    struct jit_bucket_table *older; /* freed with the VM: readers may be in it */
+    _Atomic(struct jit_region *) bucket[];
+};
+
+/* Regions on a page: singly linked nodes from the arena. */
+struct jit_page_node {
+    struct jit_region *region;
+    struct jit_page_node *next;
+};
+struct jit_page {
+    uint64_t number;
+    struct jit_page_node *first; /* NULL: slot of the table is free */
+};
+
+struct jit_cache {
+    uint8_t *rw;           /* where it is written */
+    const uint8_t *rx;     /* where it runs */
+    size_t size;
+    size_t hot_start;      /* behind the stubs */
+    size_t hot, cold;      /* hot grows up, cold grows down; offsets */
+    int fd;
+    _Atomic(uint32_t) *users; /* processes that share the memory (fork) */
+};
+
+/* What the former found out about the region it last made. */
+struct jit_formed {
+    struct jit_range range[JIT_RANGES];
+    unsigned nranges;
+    uint64_t hash;
+    bool writable, reform;
+    uint32_t fetch_info; /* no region: bytes of the first instruction there */
+};
+
+struct jit_priv {
+    pthread_mutex_t lock;
+    _Atomic(uint32_t) flush_pending;
+    _Atomic(uint64_t) flush_count;
+    bool compiles;           /* there is a code generator and it is wanted */
+    struct jit_vcpu *vcpus;
+    struct ir_func *func;    /* the former's */
+    struct ir_func *single;  /* forced exits: one instruction */
+    struct jit_formed formed;
+    struct jit_code code;    /* the compiler's output */
+    struct jit_cache cache;
+    struct base_arena arena; /* regions; reset by a flush */
+    _Atomic(struct jit_bucket_table *) hash;
+    uint32_t nhash;
+    struct jit_table regions; /* struct jit_region *, compiled ones, by address */
+    struct jit_table exits;   /* struct jit_exit */
+    struct jit_table deopts;  /* struct jit_deopt */
+    struct jit_page *pages;
+    uint32_t page_mask, npages;
+    BASE_VEC(struct jit_region *) writable;
+    BASE_VEC(struct ir_func *) irs; /* copies to free */
+    BASE_VEC(const char *) give_up_reason;
+    BASE_VEC(uint64_t) give_up_count;
+    uint64_t shadow_bottom;   /* word at the bottom of shadow stacks */
+};
+
+struct jit_undo;
+
+/* A vCPU with what only src/jit sees. */
+struct jit_thread {
+    struct jit_vcpu v; /* first */
+    sigjmp_buf landing;
+    volatile sig_atomic_t interp; /* ir_interp runs: faults go to landing */
+    volatile sig_atomic_t forming; /* guest bytes are read: so do these */
+    uint64_t seed;               /* of the forced exits */
+    struct ir_func *single;
+    struct jit_undo *undo;       /* lockstep */
+};
+static inline struct jit_thread *jit_thread_of(struct jit_vcpu *v) { return (struct jit_thread *)v; }
+
+static inline uint64_t *jit_pc_of(struct jit_vcpu *v)
+{
+    return (uint64_t *)(v->state + v->jit->cfg.guest->pc_offset);
+}
+static inline struct ir_fpenv *jit_env_of(struct jit_vcpu *v)
+{
+    return (struct ir_fpenv *)(v->state + v->jit->cfg.guest->fpenv_offset);
+}
+static inline unsigned jit_mode_of(struct jit_vcpu *v)
+{
+    const struct ir_guest *g = v->jit->cfg.guest;
+    return g->mode ? g->mode(v->state) : 0;
+}
+static inline uint64_t jit_key(uint64_t pc, unsigned mode) { return pc | (uint64_t)mode << 60; }
+
+/* ---- jit_form.c ------------------------------------------------------ */
+
+/* Forms the region at pc into f (lock held); p->formed describes it. False if
+ * nothing can be fetched there. max_insns 0: the parameter. */
+bool jit_form_into(struct jit *j, struct ir_func *f, uint64_t pc, unsigned mode,
+                   unsigned max_insns);
+/* Hash of the guest bytes of ranges as they are now; false: not all are there. */
+bool jit_hash_ranges(struct jit *j, const struct jit_range *r, unsigned n, uint64_t *hash);
+/* Copy of a region to keep; free with ir_func_copy_free. */
+struct ir_func *jit_ir_copy(const struct ir_func *f);
+/* Does it contain what lockstep cannot run twice? */
+bool jit_ir_once(const struct ir_func *f, const struct ir_guest *g);
+
+/* ---- jit_map.c ------------------------------------------------------- */
+
+/* Writes all slots of the map's point to state; returns the guest pc. The
+ * state's pc is set too. */
+uint64_t jit_map_apply(const struct jit *j, const struct jit_maps *m, unsigned n,
+                       const struct jit_regs *regs, const uint64_t *spill, void *state);
+uint64_t jit_map_pc(const struct jit_maps *m, unsigned n);
+void jit_map_print(const struct jit *j, const struct jit_maps *m, unsigned n,
+                   struct base_text *out);
+
+/* ---- jit_region.c: hash, page index, exits, invalidation -------------- */
+
+void jit_regions_init(struct jit *j);
+void jit_regions_free(struct jit *j);
+struct jit_region *jit_find(const struct jit_priv *p, uint64_t key);
+/* A region record for p->formed (lock held). */
+struct jit_region *jit_region_new(struct jit *j, uint64_t key, size_t extra);
+void jit_region_publish(struct jit *j, struct jit_region *r);
+void *jit_table_push(struct jit_table *t, size_t size);
+/* The compiled region that contains host address pc, or NULL; safe in signal
+ * handlers of a vCPU that is in translated code. */
+const struct jit_region *jit_region_by_code(const struct jit *j, uint64_t pc);
+/* The point for an address inside region r, or NULL. */
+const struct jit_point *jit_point_by_code(const struct jit_region *r, uint64_t pc);
+/* Drops every region, exit and byte of code (lock held; waits for other vCPUs). */
+void jit_flush(struct jit *j, struct jit_vcpu *self);
+
+/* ---- jit_cache.c: memory for code ------------------------------------- */
+
+int jit_cache_init(struct jit *j);
+void jit_cache_free(struct jit *j);
+/* Must come before anything is written to the cache (lock held): makes our own
+ * copy if another process shares it. */
+void jit_cache_write_begin(struct jit *j);
+static inline uint8_t *jit_rw(const struct jit *j, const uint8_t *rx)
+{
+    return j->p->cache.rw + (rx - j->p->cache.rx);
+}
+static inline bool jit_in_cache(const struct jit *j, uint64_t pc)
+{
+    return pc - (uint64_t)(uintptr_t)j->p->cache.rx < j->p->cache.size;
+}
+
+/* ---- jit_install.c: from struct jit_code to a runnable region ---------- */
+
+/* Room for p->code? */
+bool jit_install_fits(struct jit *j);
+/* Installs p->code as the region of key (lock held, room checked). */
+struct jit_region *jit_install(struct jit *j, uint64_t key);
+void jit_link(struct jit *j, uint32_t exit, struct jit_region *to);
+void jit_unlink(struct jit *j, struct jit_region *to);
+
+/* ---- jit_run.c --------------------------------------------------------- */
+
+/* The region at key, made if need be (lock held); NULL: nothing to fetch, see
+ * p->formed.fetch_info. */
+struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t key);
+/* Interprets f, catching host faults; v's FP status is current afterwards. */
+void jit_interpret(struct jit_vcpu *v, const struct ir_func *f, const struct ir_mem *mem,
+                   struct ir_end *end);
+/* Runs code of r until it leaves; exit_id tells how. */
+void jit_enter(struct jit_vcpu *v, const struct jit_region *r);
+/* in_code protocol around everything that uses regions without the lock. */
+void jit_code_begin(struct jit_vcpu *v);
+static inline void jit_code_end(struct jit_vcpu *v)
+{
+    __atomic_store_n(&v->in_code, 0, __ATOMIC_RELEASE);
+}
+extern _Thread_local struct jit_vcpu *jit_current;
+
+/* ---- jit_lockstep.c ---------------------------------------------------- */
+
+/* Runs r by the interpreter, takes that back and runs its code, and compares;
+ * a difference is printed and ends the process. */
+void jit_lockstep(struct jit_vcpu *v, const struct jit_region *r);
+/* Guest pc at which the last run of code left (exit_id in v). */
+uint64_t jit_exit_pc(struct jit_vcpu *v);
+void jit_lockstep_free(struct jit_thread *t);
+
+/* ---- jit_dump.c -------------------------------------------------------- */
+
+/* Dumps the pieces of a region whose letters are in what. c may be NULL. */
+void jit_dump_region(struct jit *j, FILE *out, const char *what, const struct ir_func *f,
+                     const struct jit_region *r);
+
+#endif

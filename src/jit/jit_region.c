@@ -1,0 +1,382 @@
+/* jit_region.c: what regions there are: hash by key, index by guest page, tables
+ * by host address; forgetting regions and flushing everything.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * A forgotten region is unlinked (nothing jumps to it any more) and is gone from
+ * the hash and from every vCPU's lookup table, but its code stays where it is:
+ * a vCPU may be in it or have it on its shadow stack. Memory comes back with the
+ * next flush, which happens outside all translated code.
+ *
+ * A vCPU fills its lookup table without the lock, so forgetting and filling can
+ * cross: the filler stores the entry and then looks at region->dead, forgetting
+ * stores dead and then clears the entry, each with a fence between.
+ */
+#include "jit/jit_priv.h"
+
+#include <sched.h>
+
+/* ---- tables ---------------------------------------------------------- */
+
+void *jit_table_push(struct jit_table *t, size_t size)
+{
+    BASE_ASSERT(jit_table_room(t, 1));
+    uint32_t n = t->count;
+    if (!t->chunk[n / JIT_CHUNK])
+        t->chunk[n / JIT_CHUNK] = base_alloc(size * JIT_CHUNK);
+    /* Readers in signal handlers look at the count first. */
+    __atomic_store_n(&t->count, n + 1, __ATOMIC_RELEASE);
+    return jit_table_at(t, n, size);
+}
+
+static void table_free(struct jit_table *t)
+{
+    for (unsigned i = 0; i < JIT_CHUNKS && t->chunk[i]; i++)
+        free(t->chunk[i]);
+}
+
+/* ---- hash by key ----------------------------------------------------- */
+
+static struct jit_bucket_table *bucket_table(uint32_t size, struct jit_bucket_table *older)
+{
+    struct jit_bucket_table *t = base_zalloc(sizeof *t + size * sizeof t->bucket[0]);
+    t->mask = size - 1;
+    t->older = older;
+    return t;
+}
+
+struct jit_region *jit_find(const struct jit_priv *p, uint64_t key)
+{
+    struct jit_bucket_table *t = atomic_load_explicit(&p->hash, memory_order_acquire);
+    struct jit_region *r = atomic_load_explicit(&t->bucket[base_hash64(key) & t->mask],
+                                                memory_order_acquire);
+    while (r && r->key != key)
+        r = atomic_load_explicit(&r->next, memory_order_acquire);
+    return r;
+}
+
+static void hash_insert(struct jit_bucket_table *t, struct jit_region *r)
+{
+    _Atomic(struct jit_region *) *b = &t->bucket[base_hash64(r->key) & t->mask];
+    atomic_store_explicit(&r->next, atomic_load_explicit(b, memory_order_relaxed),
+                          memory_order_release);
+    atomic_store_explicit(b, r, memory_order_release);
+}
+
+/* Readers that are in a chain of the old table may be led into one of the new
+ * table by a changed next; they then miss what is there and ask with the lock
+ * held. Chains of the new table only ever lead to older members of themselves,
+ * so no reader goes round. */
+static void hash_grow(struct jit_priv *p)
+{
+    struct jit_bucket_table *old = p->hash;
+    struct jit_bucket_table *t = bucket_table((old->mask + 1) * 4, old);
+    for (uint32_t i = 0; i <= old->mask; i++) {
+        struct jit_region *next;
+        for (struct jit_region *r = old->bucket[i]; r; r = next) {
+            next = r->next;
+            hash_insert(t, r);
+        }
+    }
+    atomic_store_explicit(&p->hash, t, memory_order_release);
+}
+
+static void hash_remove(struct jit_priv *p, struct jit_region *r)
+{
+    struct jit_bucket_table *t = p->hash;
+    _Atomic(struct jit_region *) *at = &t->bucket[base_hash64(r->key) & t->mask];
+    while (*at && *at != r)
+        at = &(*at)->next;
+    if (*at) {
+        atomic_store_explicit(at, r->next, memory_order_release);
+        p->nhash--;
+    }
+}
+
+/* ---- index by guest page --------------------------------------------- */
+
+static struct jit_page *page_slot(struct jit_priv *p, uint64_t number)
+{
+    uint32_t i = (uint32_t)base_hash64(number) & p->page_mask;
+    while (p->pages[i].first && p->pages[i].number != number)
+        i = (i + 1) & p->page_mask;
+    return &p->pages[i];
+}
+
+static void pages_grow(struct jit_priv *p)
+{
+    struct jit_page *old = p->pages;
+    uint32_t n = p->page_mask + 1;
+    p->page_mask = n * 2 - 1;
+    p->pages = base_zalloc((size_t)n * 2 * sizeof *p->pages);
+    for (uint32_t i = 0; i < n; i++)
+        if (old[i].first)
+            *page_slot(p, old[i].number) = old[i];
+    free(old);
+}
+
+static void page_add(struct jit_priv *p, uint64_t number, struct jit_region *r)
+{
+    struct jit_page *s = page_slot(p, number);
+    if (s->first && s->first->region == r)
+        return; /* two ranges of r on one page */
+    struct jit_page_node *n = base_arena_alloc(&p->arena, sizeof *n);
+    *n = (struct jit_page_node){r, s->first};
+    if (!s->first)
+        p->npages++;
+    s->number = number;
+    s->first = n;
+    if (p->npages * 4 > p->page_mask * 3)
+        pages_grow(p);
+}
+
+static void index_region(struct jit_priv *p, struct jit_region *r)
+{
+    for (unsigned i = 0; i < r->nranges; i++) {
+        uint64_t first = r->range[i].start >> JIT_PAGE_BITS;
+        uint64_t last = (r->range[i].start + r->range[i].len - 1) >> JIT_PAGE_BITS;
+        for (uint64_t n = first; n <= last; n++)
+            page_add(p, n, r);
+    }
+}
+
+/* ---- making regions -------------------------------------------------- */
+
+struct jit_region *jit_region_new(struct jit *j, uint64_t key, size_t extra)
+{
+    struct jit_priv *p = j->p;
+    const struct jit_formed *d = &p->formed;
+    struct jit_region *r = base_arena_alloc(&p->arena, sizeof *r + extra);
+    memset(r, 0, sizeof *r);
+    r->key = key;
+    r->in_links = JIT_NO_EXIT;
+    r->nranges = (uint8_t)d->nranges;
+    memcpy(r->range, d->range, d->nranges * sizeof *d->range);
+    r->writable = d->writable;
+    r->reform = d->reform;
+    return r;
+}
+
+void jit_region_publish(struct jit *j, struct jit_region *r)
+{
+    struct jit_priv *p = j->p;
+    if (r->writable) {
+        if (!jit_hash_ranges(j, r->range, r->nranges, &r->hash))
+            r->hash = 0;
+        base_vec_push(&p->writable, r);
+    }
+    index_region(p, r);
+    hash_insert(p->hash, r);
+    p->nhash++;
+    if (p->nhash > ((struct jit_bucket_table *)p->hash)->mask)
+        hash_grow(p);
+    j->stats.regions++;
+    j->stats.guest_insns += r->nguest;
+}
+
+void jit_regions_init(struct jit *j)
+{
+    struct jit_priv *p = j->p;
+    p->hash = bucket_table(1024, NULL);
+    p->page_mask = 63;
+    p->pages = base_zalloc(64 * sizeof *p->pages);
+    base_arena_init(&p->arena);
+}
+
+static void free_irs(struct jit_priv *p)
+{
+    for (size_t i = 0; i < p->irs.len; i++)
+        free(p->irs.data[i]);
+    p->irs.len = 0;
+}
+
+void jit_regions_free(struct jit *j)
+{
+    struct jit_priv *p = j->p;
+    struct jit_bucket_table *older;
+    for (struct jit_bucket_table *t = p->hash; t; t = older) {
+        older = t->older;
+        free(t);
+    }
+    free_irs(p);
+    base_vec_free(&p->irs);
+    base_vec_free(&p->writable);
+    free(p->pages);
+    base_arena_free(&p->arena);
+    table_free(&p->regions);
+    table_free(&p->exits);
+    table_free(&p->deopts);
+}
+
+/* ---- by host address ------------------------------------------------- */
+
+/* Compiled regions are in the table by rising hot address and so by falling
+ * cold address. */
+const struct jit_region *jit_region_by_code(const struct jit *j, uint64_t pc)
+{
+    const struct jit_table *t = &j->p->regions;
+    uint32_t lo = 0, hi = __atomic_load_n(&t->count, __ATOMIC_ACQUIRE);
+    bool hot = pc - (uint64_t)(uintptr_t)j->p->cache.rx < j->p->cache.hot;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        const struct jit_region *r =
+            *(struct jit_region **)jit_table_at(t, mid, sizeof(struct jit_region *));
+        uint64_t start = (uint64_t)(uintptr_t)(hot ? r->code : r->cold);
+        uint32_t len = hot ? r->hot_len : r->cold_len;
+        if (pc - start < len || (pc == start + len && len))
+            return r;
+        if ((pc < start) == hot)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    return NULL;
+}
+
+const struct jit_point *jit_point_by_code(const struct jit_region *r, uint64_t pc)
+{
+    uint64_t hot = pc - (uint64_t)(uintptr_t)r->code;
+    uint64_t cold = pc - (uint64_t)(uintptr_t)r->cold;
+    for (unsigned i = 0; i < r->npoints; i++)
+        if (r->points[i].off == (r->points[i].section == JIT_HOT ? hot : cold))
+            return &r->points[i];
+    return NULL;
+}
+
+/* ---- forgetting ------------------------------------------------------ */
+
+static void forget(struct jit *j, struct jit_region *r)
+{
+    struct jit_priv *p = j->p;
+    if (atomic_load(&r->dead))
+        return;
+    hash_remove(p, r);
+    atomic_store(&r->dead, true);
+    atomic_thread_fence(memory_order_seq_cst);
+    for (struct jit_vcpu *v = p->vcpus; v; v = v->next) {
+        struct jit_lookup *e = &v->lookup[(r->key >> 1) & ((1u << JIT_LOOKUP_BITS) - 1)];
+        if (__atomic_load_n(&e->key, __ATOMIC_SEQ_CST) == r->key)
+            __atomic_store_n(&e->key, 1, __ATOMIC_SEQ_CST);
+    }
+    jit_unlink(j, r);
+    j->stats.invalidated++;
+}
+
+static bool overlaps(const struct jit_region *r, uint64_t start, uint64_t len)
+{
+    for (unsigned i = 0; i < r->nranges; i++)
+        if (r->range[i].start - start < len || start - r->range[i].start < r->range[i].len)
+            return true;
+    return false;
+}
+
+/* Forgets what on this page overlaps the range (and, if changed_only, has other
+ * bytes now), and drops nodes of dead regions. */
+static void forget_on_page(struct jit *j, struct jit_page *s, uint64_t start, uint64_t len,
+                           bool changed_only)
+{
+    struct jit_page_node **at = &s->first;
+    while (*at) {
+        struct jit_region *r = (*at)->region;
+        if (!atomic_load(&r->dead) && overlaps(r, start, len)) {
+            uint64_t h;
+            bool same = changed_only && r->writable &&
+                        jit_hash_ranges(j, r->range, r->nranges, &h) && h == r->hash;
+            if (!same)
+                forget(j, r);
+        }
+        /* The first node stays: an empty slot would cut probe sequences. */
+        if (atomic_load(&r->dead) && at != &s->first)
+            *at = (*at)->next;
+        else
+            at = &(*at)->next;
+    }
+}
+
+static void forget_range(struct jit *j, uint64_t start, uint64_t len, bool changed_only)
+{
+    struct jit_priv *p = j->p;
+    if (len == 0 || p->npages == 0)
+        return;
+    uint64_t first = start >> JIT_PAGE_BITS, last = (start + len - 1) >> JIT_PAGE_BITS;
+    if (last < first)
+        last = UINT64_MAX >> JIT_PAGE_BITS;
+    if (last - first < p->page_mask) {
+        for (uint64_t n = first; n <= last; n++) {
+            struct jit_page *s = page_slot(p, n);
+            if (s->first)
+                forget_on_page(j, s, start, len, changed_only);
+        }
+        return;
+    }
+    for (uint32_t i = 0; i <= p->page_mask; i++)
+        if (p->pages[i].first && p->pages[i].number - first <= last - first)
+            forget_on_page(j, &p->pages[i], start, len, changed_only);
+}
+
+void jit_invalidate(struct jit *j, uint64_t start, uint64_t len)
+{
+    pthread_mutex_lock(&j->p->lock);
+    forget_range(j, start, len, false);
+    pthread_mutex_unlock(&j->p->lock);
+}
+
+void jit_code_changed(struct jit *j, uint64_t start, uint64_t len)
+{
+    struct jit_priv *p = j->p;
+    pthread_mutex_lock(&p->lock);
+    if (len != UINT64_MAX) {
+        forget_range(j, start, len, true);
+    } else { /* everything: what could not be written has not changed */
+        size_t keep = 0;
+        for (size_t i = 0; i < p->writable.len; i++) {
+            struct jit_region *r = p->writable.data[i];
+            uint64_t h;
+            if (!atomic_load(&r->dead) &&
+                !(jit_hash_ranges(j, r->range, r->nranges, &h) && h == r->hash))
+                forget(j, r);
+            if (!atomic_load(&r->dead))
+                p->writable.data[keep++] = r;
+        }
+        p->writable.len = keep;
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- flush ----------------------------------------------------------- */
+
+static void clear_lookup(struct jit_vcpu *v)
+{
+    memset(v->lookup, 0, sizeof v->lookup);
+    v->lookup[0].key = 1; /* key 0 is that of a null function pointer */
+}
+
+void jit_flush(struct jit *j, struct jit_vcpu *self)
+{
+    struct jit_priv *p = j->p;
+    atomic_store(&p->flush_pending, 1);
+    for (struct jit_vcpu *v = p->vcpus; v; v = v->next)
+        if (v != self)
+            __atomic_fetch_or(&v->poll, 2, __ATOMIC_SEQ_CST);
+    for (struct jit_vcpu *v = p->vcpus; v; v = v->next)
+        while (v != self && __atomic_load_n(&v->in_code, __ATOMIC_SEQ_CST))
+            sched_yield();
+    atomic_fetch_add(&p->flush_count, 1);
+    for (struct jit_vcpu *v = p->vcpus; v; v = v->next) {
+        clear_lookup(v);
+        v->shadow_sp = v->shadow_top;
+        v->flush_seen = p->flush_count;
+    }
+    struct jit_bucket_table *t = p->hash;
+    memset((void *)t->bucket, 0, (t->mask + 1) * sizeof t->bucket[0]);
+    p->nhash = 0;
+    memset(p->pages, 0, (p->page_mask + 1) * sizeof *p->pages);
+    p->npages = 0;
+    p->writable.len = 0;
+    free_irs(p);
+    base_arena_reset(&p->arena);
+    p->regions.count = p->exits.count = p->deopts.count = 0;
+    p->cache.hot = p->cache.hot_start;
+    p->cache.cold = p->cache.size;
+    j->stats.flushes++;
+    atomic_store(&p->flush_pending, 0);
+}

@@ -1,0 +1,393 @@
+/* jit_run.c: the run loop: find or make the region at the pc, run it, act on how
+ * it left. SPDX-License-Identifier: Apache-2.0
+ *
+ *        +--> poll? ---------------------------------------> JIT_STOP_POLL
+ *        |    region at pc: hash, else form, compile, install -> FETCH trap
+ *        |    run: translated code (from region to region on its own)
+ *        |         or the interpreter (one region)
+ *        |    exit: direct  link it to its target ----+
+ *        +---------- miss    fill the lookup table ---+
+ *                    deopt   state from its map; poll, or one instruction
+ *                            in the interpreter (forced exits)
+ *                    trap, fault ----------------------> the caller
+ *
+ * While in_code is set, regions and exit numbers stay valid; it is dropped
+ * before every wait for the lock (jit_priv.h has the whole protocol).
+ */
+#include "jit/jit_priv.h"
+
+_Thread_local struct jit_vcpu *jit_current;
+
+/* ---- in_code --------------------------------------------------------- */
+
+static void wait_for_flush(struct jit *j)
+{
+    pthread_mutex_lock(&j->p->lock);
+    pthread_mutex_unlock(&j->p->lock);
+}
+
+void jit_code_begin(struct jit_vcpu *v)
+{
+    struct jit_priv *p = v->jit->p;
+    for (;;) {
+        __atomic_store_n(&v->in_code, 1, __ATOMIC_SEQ_CST);
+        if (base_likely(!atomic_load(&p->flush_pending)))
+            return;
+        jit_code_end(v);
+        wait_for_flush(v->jit);
+    }
+}
+
+/* ---- translation ----------------------------------------------------- */
+
+static void gave_up(struct jit *j, const char *why)
+{
+    struct jit_priv *p = j->p;
+    j->stats.gave_up++;
+    for (size_t i = 0; i < p->give_up_reason.len; i++) {
+        if (strcmp(p->give_up_reason.data[i], why) == 0) {
+            p->give_up_count.data[i]++;
+            return;
+        }
+    }
+    base_vec_push(&p->give_up_reason, why);
+    base_vec_push(&p->give_up_count, 1);
+}
+
+/* Forming reads guest memory, which may fault (a mapping behind the end of its
+ * file): then there is nothing to fetch. */
+static bool form_guarded(struct jit *j, struct jit_vcpu *self, struct ir_func *f, uint64_t pc,
+                         unsigned mode, unsigned max_insns)
+{
+    if (!self)
+        return jit_form_into(j, f, pc, mode, max_insns);
+    struct jit_thread *t = jit_thread_of(self);
+    if (sigsetjmp(t->landing, j->host == NULL)) {
+        t->forming = 0;
+        j->p->formed.fetch_info = 0;
+        return false;
+    }
+    t->forming = 1;
+    bool ok = jit_form_into(j, f, pc, mode, max_insns);
+    t->forming = 0;
+    return ok;
+}
+
+/* Compiles p->func and installs it; NULL: gave up. */
+static struct jit_region *compile(struct jit *j, struct jit_vcpu *self, uint64_t key)
+{
+    struct jit_code *c = &j->p->code;
+    c->relocs.len = c->exits.len = c->points.len = c->map_bytes.len = c->map_start.len = 0;
+    c->gave_up = NULL;
+    if (j->host->compile(j, j->p->func, c) != 0) {
+        gave_up(j, c->gave_up ? c->gave_up : "no reason given");
+        return NULL;
+    }
+    if (!jit_install_fits(j)) {
+        jit_flush(j, self);
+        if (!jit_install_fits(j)) {
+            gave_up(j, "region larger than the code cache");
+            return NULL;
+        }
+    }
+    return jit_install(j, key);
+}
+
+static void verify(const struct ir_func *f)
+{
+    struct base_text error = {0};
+    if (!ir_verify(f, &error)) {
+        struct base_text text = {0};
+        ir_print(f, &text);
+        base_bug(__FILE__, __LINE__, "formed region is not valid IR: %s\n%s", error.data,
+                 text.data);
+    }
+}
+
+struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t key)
+{
+    struct jit_priv *p = j->p;
+    struct jit_region *r = jit_find(p, key);
+    if (r)
+        return r;
+    struct ir_func *f = p->func;
+    unsigned mode = self ? jit_mode_of(self) : 0;
+    uint64_t t0 = j->cfg.stats ? base_now_ns() : 0;
+    if (!form_guarded(j, self, f, key ^ (uint64_t)mode << 60, mode, 0))
+        return NULL;
+    uint64_t t1 = j->cfg.stats ? base_now_ns() : 0;
+    if (j->cfg.lockstep || j->cfg.deopt_always || j->cfg.random_ra)
+        verify(f);
+    if (p->compiles)
+        r = compile(j, self, key);
+    if (!r)
+        r = jit_region_new(j, key, 0);
+    if (!r->code || j->cfg.lockstep) {
+        r->ir = jit_ir_copy(f);
+        base_vec_push(&p->irs, r->ir);
+        r->once = jit_ir_once(f, j->cfg.guest);
+    }
+    r->nguest = (uint16_t)f->nguest;
+    jit_region_publish(j, r);
+    j->stats.ir_ins += f->nins - IR_BIAS;
+    if (j->cfg.stats) {
+        j->stats.lift_ns += t1 - t0;
+        j->stats.compile_ns += base_now_ns() - t1;
+    }
+    if (j->cfg.dump)
+        jit_dump_region(j, j->cfg.dump_file, j->cfg.dump, f, r);
+    return r;
+}
+
+/* The region at key with in_code set; NULL: nothing to fetch, in_code clear.
+ * An exit number given in from is linked to it. */
+static struct jit_region *acquire(struct jit_vcpu *v, uint64_t key, uint32_t from)
+{
+    struct jit *j = v->jit;
+    struct jit_priv *p = j->p;
+    if (from == JIT_NO_EXIT) {
+        jit_code_begin(v);
+        struct jit_region *r = jit_find(p, key);
+        if (r)
+            return r;
+    }
+    uint64_t count = p->flush_count;
+    jit_code_end(v);
+    pthread_mutex_lock(&p->lock);
+    struct jit_region *r = jit_translate(j, v, key);
+    if (r) {
+        if (from != JIT_NO_EXIT && count == p->flush_count)
+            jit_link(j, from, r);
+        __atomic_store_n(&v->in_code, 1, __ATOMIC_SEQ_CST);
+    } else {
+        v->stop.info = p->formed.fetch_info;
+    }
+    pthread_mutex_unlock(&p->lock);
+    return r;
+}
+
+static void fill_lookup(struct jit_vcpu *v, const struct jit_region *r)
+{
+    struct jit_lookup *e = &v->lookup[(r->key >> 1) & ((1u << JIT_LOOKUP_BITS) - 1)];
+    if (!r->code || v->jit->cfg.lockstep)
+        return;
+    e->code = r->code;
+    __atomic_store_n(&e->key, r->key, __ATOMIC_SEQ_CST);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load(&((struct jit_region *)r)->dead))
+        __atomic_store_n(&e->key, 1, __ATOMIC_SEQ_CST);
+}
+
+/* ---- the interpreter ------------------------------------------------- */
+
+void jit_interpret(struct jit_vcpu *v, const struct ir_func *f, const struct ir_mem *mem,
+                   struct ir_end *end)
+{
+    struct jit_thread *t = jit_thread_of(v);
+    bool fp = v->jit->p->compiles;
+    if (fp)
+        v->jit->host->fp_store(v, jit_env_of(v));
+    v->jit->stats.interpreted++;
+    if (sigsetjmp(t->landing, v->jit->host == NULL) == 0) {
+        t->interp = 1;
+        ir_interp(f, v->state, mem, v->jit->cfg.lockstep ? NULL : &v->poll, end);
+    } else {
+        end->kind = IR_END_FAULT;
+        end->target = *jit_pc_of(v);
+    }
+    t->interp = 0;
+    if (fp)
+        v->jit->host->fp_load(v, jit_env_of(v));
+}
+
+/* ---- slow calls ------------------------------------------------------ */
+
+void jit_slow_call(struct jit_vcpu *v)
+{
+    struct jit *j = v->jit;
+    unsigned op = v->slow_op & 0xff, ty = v->slow_op >> 8 & 0xff, aty = v->slow_op >> 16 & 0xff;
+    unsigned aux = (unsigned)(v->slow_op >> 32);
+    const uint64_t *a = v->slow_arg;
+    if (op == IR_HELPER) {
+        BASE_ASSERT(aux < j->cfg.guest->nhelpers);
+        j->host->fp_store(v, jit_env_of(v));
+        v->slow_result = j->cfg.guest->helpers[aux].fn(v->state, a[0], a[1], a[2]);
+        j->host->fp_load(v, jit_env_of(v));
+        return;
+    }
+    struct ir_fpenv env = *jit_env_of(v); /* the dynamic rounding mode is there */
+    j->host->fp_store(v, &env);
+    v->slow_result = ir_eval(op, ty, aty, aux, a[0], a[1], a[2], &env);
+    j->host->fp_load(v, &env);
+}
+
+/* ---- exits ----------------------------------------------------------- */
+
+enum { GO_ON = -1 };
+
+static int stop_trap(struct jit_vcpu *v, unsigned trap, uint32_t info)
+{
+    jit_code_end(v);
+    v->jit->stats.exits_trap[trap]++;
+    if (trap == IR_TRAP_FENCEI) {
+        jit_code_changed(v->jit, 0, UINT64_MAX);
+        return GO_ON;
+    }
+    v->stop.trap = trap;
+    v->stop.info = info;
+    return JIT_STOP_TRAP;
+}
+
+static int stop_fault(struct jit_vcpu *v)
+{
+    jit_code_end(v);
+    v->jit->stats.exits_fault++;
+    return JIT_STOP_FAULT;
+}
+
+static int after_interp(struct jit_vcpu *v, const struct ir_end *end)
+{
+    *jit_pc_of(v) = end->target;
+    if (end->kind == IR_END_TRAP)
+        return stop_trap(v, end->trap, end->info);
+    if (end->kind == IR_END_FAULT)
+        return stop_fault(v);
+    return GO_ON; /* POLL: the loop looks at the flag */
+}
+
+/* One instruction by the interpreter, whatever regions there are. */
+static int single_step(struct jit_vcpu *v)
+{
+    struct jit *j = v->jit;
+    struct jit_thread *t = jit_thread_of(v);
+    struct ir_end end = {0};
+    jit_code_end(v);
+    if (!t->single)
+        t->single = ir_func_new(j->cfg.guest);
+    pthread_mutex_lock(&j->p->lock);
+    bool ok = form_guarded(j, v, t->single, *jit_pc_of(v), jit_mode_of(v), 1);
+    uint32_t info = j->p->formed.fetch_info;
+    pthread_mutex_unlock(&j->p->lock);
+    if (!ok)
+        return stop_trap(v, IR_TRAP_FETCH, info);
+    jit_interpret(v, t->single, NULL, &end);
+    return after_interp(v, &end);
+}
+
+static int after_deopt(struct jit_vcpu *v)
+{
+    struct jit *j = v->jit;
+    const struct jit_deopt *d =
+        jit_table_at(&j->p->deopts, v->exit_id & ~(uint32_t)JIT_EXIT_DEOPT, sizeof *d);
+    jit_map_apply(j, &d->region->maps, d->map, &v->regs, v->spill, v->state);
+    if (v->poll)
+        return GO_ON; /* the loop stops there */
+    j->stats.exits_deopt++;
+    v->deopt_count = 1 + (uint32_t)(base_rand(&jit_thread_of(v)->seed) % JIT_PARAM_deopt_every);
+    return single_step(v);
+}
+
+/* Acts on exit_id; *from is the exit to link if it is a direct one. */
+static int after_code(struct jit_vcpu *v, uint32_t *from)
+{
+    struct jit *j = v->jit;
+    if (v->exit_id == JIT_EXIT_FAULT)
+        return stop_fault(v);
+    if (v->exit_id == JIT_EXIT_MISS) {
+        *jit_pc_of(v) = v->exit_arg ^ (uint64_t)jit_mode_of(v) << 60;
+        j->stats.exits_miss++;
+        if (v->poll)
+            return GO_ON;
+        struct jit_region *r = acquire(v, v->exit_arg, JIT_NO_EXIT);
+        if (!r)
+            return stop_trap(v, IR_TRAP_FETCH, v->stop.info);
+        fill_lookup(v, r);
+        return GO_ON;
+    }
+    if (v->exit_id & JIT_EXIT_DEOPT)
+        return after_deopt(v);
+    const struct jit_exit *e = jit_table_at(&j->p->exits, v->exit_id, sizeof *e);
+    unsigned mode = (unsigned)(e->region->key >> 60);
+    *jit_pc_of(v) = j->cfg.guest->mode ? e->key ^ (uint64_t)mode << 60 : e->key;
+    if (e->kind == JIT_EXIT_TRAPPED)
+        return stop_trap(v, e->trap, e->info);
+    j->stats.exits_direct++;
+    *from = v->exit_id;
+    return GO_ON;
+}
+
+uint64_t jit_exit_pc(struct jit_vcpu *v)
+{
+    struct jit *j = v->jit;
+    if (v->exit_id == JIT_EXIT_FAULT)
+        return *jit_pc_of(v);
+    if (v->exit_id == JIT_EXIT_MISS)
+        return v->exit_arg ^ (uint64_t)jit_mode_of(v) << 60;
+    const struct jit_exit *e = jit_table_at(&j->p->exits, v->exit_id, sizeof *e);
+    unsigned mode = (unsigned)(e->region->key >> 60);
+    return j->cfg.guest->mode ? e->key ^ (uint64_t)mode << 60 : e->key;
+}
+
+/* ---- the loop -------------------------------------------------------- */
+
+static int poll_wanted(struct jit_vcpu *v)
+{
+    jit_code_end(v);
+    if (v->poll & 1) {
+        __atomic_fetch_and(&v->poll, ~1u, __ATOMIC_SEQ_CST);
+        v->jit->stats.exits_poll++;
+        return JIT_STOP_POLL;
+    }
+    wait_for_flush(v->jit);
+    __atomic_fetch_and(&v->poll, ~2u, __ATOMIC_SEQ_CST);
+    return GO_ON;
+}
+
+static int run_region(struct jit_vcpu *v, const struct jit_region *r, uint32_t *from)
+{
+    if (!r->code) {
+        struct ir_end end = {0};
+        jit_interpret(v, r->ir, NULL, &end);
+        return after_interp(v, &end);
+    }
+    if (v->jit->cfg.lockstep && !r->once)
+        jit_lockstep(v, r);
+    else
+        jit_enter(v, r);
+    return after_code(v, from);
+}
+
+void jit_enter(struct jit_vcpu *v, const struct jit_region *r)
+{
+    v->jit->host->enter(v, r->code);
+}
+
+static int loop(struct jit_vcpu *v)
+{
+    uint32_t from = JIT_NO_EXIT;
+    for (;;) {
+        if (base_unlikely(v->poll)) {
+            int stop = poll_wanted(v);
+            if (stop != GO_ON)
+                return stop;
+            from = JIT_NO_EXIT; /* a flush may have been */
+        }
+        struct jit_region *r = acquire(v, jit_key(*jit_pc_of(v), jit_mode_of(v)), from);
+        from = JIT_NO_EXIT;
+        int stop = r ? run_region(v, r, &from) : stop_trap(v, IR_TRAP_FETCH, v->stop.info);
+        if (stop != GO_ON)
+            return stop;
+    }
+}
+
+enum jit_stop jit_run(struct jit_vcpu *v)
+{
+    struct jit *j = v->jit;
+    jit_current = v;
+    if (j->p->compiles)
+        j->host->fp_load(v, jit_env_of(v));
+    int stop = loop(v);
+    if (j->p->compiles)
+        j->host->fp_store(v, jit_env_of(v));
+    return (enum jit_stop)stop;
+}
