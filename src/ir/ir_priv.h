@@ -121,4 +121,10 @@ static inline bool ir_shows_type(unsigned op)
 /* Prints one instruction without indentation and newline. */
 void ir_print_ins(const struct ir_func *f, ir_ref r, struct base_text *out);
 
+/* ---- copying (ir_copy.c) --------------------------------------------- */
+
+/* Builds src anew in dst, which is empty and has the same guest: through the folding builder
+ * unless dst has IR_FLAG_NOFOLD. src must be verified. */
+void ir_copy(struct ir_func *dst, const struct ir_func *src);
+
 #endif
