@@ -155,7 +155,8 @@ static void evaluate(const char *text)
 
 int main(int argc, char **argv)
 {
-    static const char *const texts[] = {"1 + 2 * 3", "a = (1 + 2) ^ 3 - 4 / 5", "a * a", "2 ^ 3 ^ 2",
+    static const char *const texts[] = {"1 + 2 * 3", "a = (1 + 2) ^ 3 - 4 / 5", "a * a",
+                                        "2 ^ 3 ^ 2",
                                         "-(1 - 5) < 5", "1 +", "7 $ 2", "(1", "1 2", "b = c = 4"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         evaluate(texts[i]);
