@@ -78,8 +78,8 @@ class Lint:
             self.check_line(name, number, line, is_c)
 
     def check_first_line(self, name, lines):
-        # A script's own first line, and Python's, come after the interpreter's.
-        head = lines[1:3] if lines[0].startswith("#!") else lines[:2]
+        # After the line for the interpreter; a purpose may take a second line.
+        head = lines[1:4] if lines[0].startswith("#!") else lines[:3]
         if not any("SPDX-License-Identifier: Apache-2.0" in h for h in head):
             self.complain(name, 1, "the first line must have name, purpose and "
                                    "SPDX-License-Identifier: Apache-2.0")
