@@ -127,7 +127,10 @@ long proc_fork(struct proc_thread *t, const struct proc_clone *c)
         fork_child(t, c);
         return 0;
     }
-    jit_fork_parent(p->jit);
+    if (pid > 0)
+        jit_fork_parent(p->jit);
+    else
+        jit_fork_failed(p->jit);
     proc_mem_fork_done(p);
     pthread_mutex_unlock(&table->lock);
     pthread_mutex_unlock(&p->threads_lock);

@@ -49,6 +49,7 @@ struct proc_map {
     uint64_t mmap_base;            /* top of mmap's top-down area */
     uint64_t brk_start, brk;
     uint64_t stack_top, stack_low; /* initial stack: highest end, lowest mapped */
+    uint64_t stack_start;          /* the first stack pointer */
     uint64_t stack_limit;          /* it may grow down to this address */
     uint64_t start_code, end_code; /* main image, for /proc/self/stat */
 };
@@ -91,6 +92,7 @@ struct proc_thread {
     pthread_t host;
     bool restart;             /* the call at pc was interrupted (see above) */
     bool no_advance;          /* handler set pc itself (sigreturn, ...): leave pc, a0 */
+    bool mask_temp;           /* proc_sigmask_temp was called */
     uint64_t clear_tid;       /* set_tid_address */
     uint64_t robust_list, robust_len;
     bool shares_memory;       /* vfork child: a process in its parent's memory */
@@ -189,6 +191,12 @@ enum proc_path_how {
 long proc_path(struct proc *p, uint64_t addr, char *buf, enum proc_path_how how);
 long proc_path_str(struct proc *p, const char *guest, char *buf, enum proc_path_how how);
 
+/* What /proc/self/exe names to the guest: its path without the sysroot. */
+const char *proc_guest_exe(const struct proc *p);
+/* open() of a file in /proc that would show the emulator (proc_fake.c): a
+ * descriptor or -errno; -ENOSYS: it is not one of them. */
+long proc_fake_open(struct proc_thread *t, const char *path, int flags);
+
 /* ---- system calls ---------------------------------------------------- */
 
 /* A handler: a = the six arguments. Named proc_sys_<name>; the table and all
@@ -244,9 +252,9 @@ void proc_signal_deliver(struct proc_thread *t);
  * (kills if blocked or ignored, as Linux does). */
 void proc_signal_force(struct proc_thread *t, int sig, int code, uint64_t addr);
 /* ppoll, pselect6, epoll_pwait: call it after the host call, which got the
- * guest's set (64-bit mask) too, came back with -EINTR or -PROC_ERESTARTSYS:
- * the mask that the signal is delivered under, restored as described above. It
- * sets poll so that deliver is called. */
+ * guest's set (64-bit mask) too, came back with -EINTR: the mask that the
+ * signal is delivered under, put back as described above. Sets poll, so that
+ * deliver is called. */
 void proc_sigmask_temp(struct proc_thread *t, uint64_t set);
 
 /* ---- threads (proc_thread.c) ----------------------------------------- */

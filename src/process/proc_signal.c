@@ -78,23 +78,6 @@ void proc_sigmask_set_host(uint64_t set) { host_sigmask(proc_sigmask_host(set));
 
 uint64_t proc_sigmask_block_all(void) { return host_sigmask(~PROC_SYNC_SIGNALS); }
 
-void proc_sigmask_temp(struct proc_thread *t, uint64_t set)
-{
-    struct proc_thread_signals *s = t->sig;
-
-    s->saved_mask = s->mask;
-    s->mask = set & ~PROC_UNBLOCKABLE;
-    s->temp = true;
-    jit_poll_request(t->vcpu);
-}
-
-static void restore_temp(struct proc_thread_signals *s)
-{
-    if (s->temp)
-        s->mask = s->saved_mask;
-    s->temp = false;
-}
-
 /* ---- taken signals --------------------------------------------------- */
 
 /* Record of a signal that the host never blocks; -1 for all others. */
@@ -328,6 +311,28 @@ struct proc_signals *proc_signals_copy(struct proc_signals *from)
     return copy;
 }
 
+/* ---- mask of a waiting call ------------------------------------------ */
+
+void proc_sigmask_temp(struct proc_thread *t, uint64_t set)
+{
+    t->sig->saved_mask = t->sig->mask;
+    t->sig->mask = set & ~PROC_UNBLOCKABLE;
+    t->mask_temp = true;
+    jit_poll_request(t->vcpu);
+}
+
+static void end_temp(struct proc_thread *t)
+{
+    if (!t->mask_temp)
+        return;
+    t->mask_temp = false;
+    t->sig->mask = t->sig->saved_mask;
+    if (!any_taken(t->sig))
+        proc_sigmask_set_host(t->sig->mask);
+    if (proc_signal_taken(t) & ~t->sig->mask)
+        jit_poll_request(t->vcpu);
+}
+
 /* ---- delivery -------------------------------------------------------- */
 
 /* Ends the process by sig, whatever the guest's action for it is. */
@@ -367,9 +372,9 @@ static void enter_handler(struct proc_thread *t, int sig, const struct proc_acti
                           const siginfo_t *info)
 {
     struct proc_thread_signals *s = t->sig;
-    uint64_t old = s->temp ? s->saved_mask : s->mask;
+    uint64_t old = t->mask_temp ? s->saved_mask : s->mask;
 
-    s->temp = false;
+    t->mask_temp = false;
     if (proc_frame_push(t, act, info, old) < 0) {
         struct proc_action segv = fetch_action(t, SIGSEGV);
 
@@ -395,21 +400,6 @@ static void default_action(struct proc_thread *t, int sig)
         die(t, sig);
     /* The action became SIG_DFL after the signal was taken: let the host do it. */
     proc_raw(SYS_kill, (uint64_t)getpid(), (uint64_t)sig, 0, 0, 0, 0);
-}
-
-/* A signal that was taken before the call at pc set its mask for waiting, but
- * that this mask blocks: the call has not seen it and is made again. */
-static void undo_temp_mask(struct proc_thread *t)
-{
-    struct proc_thread_signals *s = t->sig;
-    const siginfo_t *info = &s->taken[atomic_load(&s->taken_out) % PROC_TAKEN_MAX];
-
-    if (!s->temp || !t->restart || !any_taken(s))
-        return;
-    if (s->mask & proc_sigbit(info->si_signo)) {
-        restore_temp(s);
-        s->no_eintr = true;
-    }
 }
 
 /* The next signal to deliver, or 0. What the guest blocks by now (only a
@@ -440,21 +430,19 @@ void proc_signal_deliver(struct proc_thread *t)
 
     t->vcpu->poll = 0;
     atomic_signal_fence(memory_order_seq_cst);
-    undo_temp_mask(t);
     while ((sig = next_signal(t, &info))) {
         struct proc_action act = fetch_action(t, sig);
 
         if (act.handler > PROC_SIG_IGN) {
             settle_restart(t, &act);
             enter_handler(t, sig, &act, &info);
-        } else if (act.handler == PROC_SIG_DFL) {
-            proc_sigmask_set_host(s->temp ? s->saved_mask : s->mask);
-            default_action(t, sig);
-        } else {
-            proc_sigmask_set_host(s->temp ? s->saved_mask : s->mask);
+            continue;
         }
+        proc_sigmask_set_host(s->mask);
+        if (act.handler == PROC_SIG_DFL)
+            default_action(t, sig);
     }
-    restore_temp(s);
+    end_temp(t);
     t->restart = s->no_eintr = false;
 }
 
@@ -473,7 +461,6 @@ void proc_signal_force(struct proc_thread *t, int sig, int code, uint64_t addr)
     info.si_signo = sig;
     info.si_code = code;
     info.si_addr = (void *)addr;
-    restore_temp(s);
     t->restart = false;
     act = fetch_action(t, sig);
     if (act.handler <= PROC_SIG_IGN || (s->mask & proc_sigbit(sig)))

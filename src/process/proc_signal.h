@@ -43,8 +43,7 @@ enum {
 struct proc_thread_signals {
     struct proc_signals *table;
     uint64_t mask;             /* the guest's blocked set */
-    uint64_t saved_mask;       /* if temp: what mask will be again */
-    bool temp;
+    uint64_t saved_mask;       /* if t->mask_temp: what mask will be again */
     bool no_eintr;             /* restart the call even without SA_RESTART */
     uint64_t alt_sp, alt_size; /* guest's alternate stack; size 0: none */
     uint32_t alt_flags;

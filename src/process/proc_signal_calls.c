@@ -117,13 +117,15 @@ PROC_SYS(rt_sigsuspend)
         return -EINVAL;
     if (proc_read_guest(&set, a[0], sizeof set) < 0)
         return -EFAULT;
-    if (proc_signal_taken(t) & PROC_SYNC_SIGNALS & ~set) {
+    host = proc_sigmask_host(set);
+    if (proc_signal_taken(t) & PROC_SYNC_SIGNALS & ~set)
         r = -EINTR; /* sent before, blocked until now */
-    } else {
-        host = proc_sigmask_host(set);
+    else
         r = proc_syscall(t, SYS_rt_sigsuspend, (uint64_t)&host, 8, 0, 0, 0, 0);
-    }
-    proc_sigmask_temp(t, set);
+    if (r == -EINTR)
+        proc_sigmask_temp(t, set);
+    else
+        t->sig->no_eintr = true; /* a signal came before this call began */
     return r;
 }
 
@@ -233,4 +235,43 @@ PROC_SYS(rt_sigreturn)
     if (proc_signal_taken(t))
         jit_poll_request(t->vcpu);
     return 0;
+}
+
+/* ---- sending --------------------------------------------------------- */
+
+PROC_SYS(kill)
+{
+    return proc_raw(SYS_kill, a[0], a[1], 0, 0, 0, 0);
+}
+
+PROC_SYS(tkill)
+{
+    return proc_raw(SYS_tkill, a[0], a[1], 0, 0, 0, 0);
+}
+
+PROC_SYS(tgkill)
+{
+    return proc_raw(SYS_tgkill, a[0], a[1], a[2], 0, 0, 0);
+}
+
+PROC_SYS(pidfd_send_signal)
+{
+    siginfo_t info;
+
+    if (a[2] && proc_read_guest(&info, a[2], sizeof info) < 0)
+        return -EFAULT;
+    return proc_raw(SYS_pidfd_send_signal, a[0], a[1], a[2] ? (uint64_t)&info : 0, a[3], 0, 0);
+}
+
+/* A descriptor gives only what is blocked, hence never PROC_SYNC_SIGNALS. */
+PROC_SYS(signalfd4)
+{
+    uint64_t set;
+
+    if (a[2] != sizeof set)
+        return -EINVAL;
+    if (proc_read_guest(&set, a[1], sizeof set) < 0)
+        return -EFAULT;
+    set = proc_sigmask_host(set);
+    return proc_raw(SYS_signalfd4, a[0], (uint64_t)&set, sizeof set, a[3], 0, 0);
 }
