@@ -137,6 +137,7 @@ class Programs:
     def prepare(self):
         data = self.data
         make_input(data / "text", 4 << 20)
+        make_input(data / "medium", 2 << 20)
         make_input(data / "small", 1 << 20)
         with open(data / "blob", "wb") as f:
             text = (data / "text").read_bytes()
@@ -213,24 +214,24 @@ class Programs:
             Case("openssl prime", "/usr/bin/openssl",
                  ["prime", "-hex", "-checks", str(size(64, 8)), PRIME_HEX]),
             Case("xz -6", "/usr/bin/xz",
-                 ["-T1", "-6", "-c", str(data / ("small" if self.quick else "text"))], few=True),
+                 ["-T1", "-6", "-c", str(data / size("medium", "small"))], few=True),
             Case("xz -d", "/usr/bin/xz", ["-d", "-T1", "-c", str(data / "text.xz")]),
             Case("zstd -12", "/usr/bin/zstd",
                  ["-q", "-12", "--single-thread", "-c",
-                  str(data / ("small" if self.quick else "text"))]),
+                  str(data / size("text", "small"))]),
             Case("zstd -d", "/usr/bin/zstd", ["-q", "-d", "-c", str(data / "text.zst")]),
             Case("sqlite3", "/usr/bin/sqlite3", [":memory:", fill(SQL, size(60000, 10000))]),
             Case("python3", "/usr/bin/python3",
                  ["-c", fill(PYTHON, size(60000, 10000), size(14, 11), size(800000, 100000))]),
             Case("lua", "/usr/bin/lua", ["-e", fill(LUA, size(150000, 30000), size(27, 22))]),
             Case(f"cc1 -O2, {size(8500, 3000)} lines", f"/usr/libexec/gcc/{TRIPLET}/{GCC}/cc1",
-                 [*cc1_flags, str(data / ("mid.c" if self.quick else "big.c")), "-o", "out.s"],
+                 [*cc1_flags, str(data / size("big.c", "mid.c")), "-o", "out.s"],
                  by_machine=cross, output_file="out.s", few=True, stats=True,
                  target=("ratio", 4)),
             Case("gcc -O2 -c, 3000 lines", "/usr/bin/gcc", gcc_args, children=True, few=True,
                  by_machine=f"/usr/bin/{TRIPLET}-gcc-{GCC}", output_file="mid.o"),
             Case("configure-like loop", "/usr/bin/sh",
-                 [str(script), ".", str(size(40, 10))], children=True, few=True, env=loop_env,
+                 [str(script), ".", str(size(20, 10))], children=True, few=True, env=loop_env,
                  target=("ratio", 6)),
         ]
 
