@@ -328,6 +328,8 @@ int proc_load(struct proc *p, int fd, const char *path, const char *execfn, char
     if (!status)
         status = load_image(p, im, LOAD_DYN_BASE);
     if (!status) {
+        p->bias = im->bias;
+        p->entry = im->bias + im->plan.entry;
         m->start_code = im->bias + im->plan.low;
         m->end_code = im->bias + im->plan.high;
         m->brk_start = m->brk = im->bias + im->plan.high;
@@ -338,6 +340,8 @@ int proc_load(struct proc *p, int fd, const char *path, const char *execfn, char
         status = proc_vdso_map(p);
     if (!status)
         status = load_stack(p, im, has_interp ? interp : NULL, argv, envp, &start->sp);
+    if (!status)
+        m->stack_start = start->sp;
     if (!status)
         start->pc = has_interp ? interp->bias + interp->plan.entry : im->bias + im->plan.entry;
     free(im);

@@ -98,3 +98,10 @@ long proc_path(struct proc *p, uint64_t addr, char *buf, enum proc_path_how how)
         return r;
     return proc_path_str(p, guest, buf, how);
 }
+
+const char *proc_guest_exe(const struct proc *p)
+{
+    if (p->sysroot && path_is_under(p->exe, p->sysroot))
+        return p->exe + strlen(p->sysroot);
+    return p->exe;
+}

@@ -69,6 +69,7 @@ struct proc {
     struct proc_map map;
     uint64_t sigtramp;     /* guest address of: li a7,139; ecall */
     uint64_t vdso;         /* guest address of the vDSO page */
+    uint64_t bias, entry;  /* of the program: load bias, first instruction */
     uint64_t arg_start;    /* guest address of argv[0] */
     uint8_t auxv[512];     /* raw auxiliary vector, for /proc/self/auxv */
     size_t auxv_len;

@@ -1,11 +1,10 @@
 /* proc_sys_poll.c: waiting for descriptors. SPDX-License-Identifier: Apache-2.0
  *
- * ppoll, pselect6 and epoll_pwait may change the signal mask while they wait.
- * The host's mask is not the guest's, so the change is made to the guest's
- * mask first (proc_sigmask_temp) and the host is called without one; a signal
- * that the new mask lets through sets poll and so interrupts the call.
+ * ppoll, pselect6 and epoll_pwait change the signal mask while they wait. The
+ * host does so as well, with the mask that stands for the guest's; if a signal
+ * ends the wait, it is delivered under that mask (proc_sigmask_temp).
  */
-#include "process/proc_priv.h"
+#include "process/proc_signal.h"
 
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -21,48 +20,61 @@ struct poll_event {
  * than this many at once is answered with this many, as is allowed. */
 enum { POLL_MAX_EVENTS = 1024 };
 
-/* Reads the mask at addr and applies it. */
-static long poll_mask(struct proc_thread *t, uint64_t addr, uint64_t size)
-{
-    uint64_t set;
+/* A mask given to one call. */
+struct poll_mask {
+    bool given;
+    uint64_t guest, host;
+};
 
+static long poll_mask_read(struct poll_mask *m, uint64_t addr, uint64_t size)
+{
+    memset(m, 0, sizeof *m);
     if (!addr)
         return 0;
-    if (size != sizeof set)
+    if (size != sizeof m->guest)
         return -EINVAL;
-    if (proc_read_guest(&set, addr, sizeof set) < 0)
+    if (proc_read_guest(&m->guest, addr, sizeof m->guest) < 0)
         return -EFAULT;
-    proc_sigmask_temp(t, set);
+    m->given = true;
+    m->host = proc_sigmask_host(m->guest);
     return 0;
 }
 
-/* A wait that a signal ends is never restarted when its mask was changed. */
-static long poll_result(long r, uint64_t mask)
+static uint64_t poll_mask_arg(const struct poll_mask *m)
 {
-    return r == -PROC_ERESTARTSYS && mask ? -EINTR : r;
+    return m->given ? (uint64_t)&m->host : 0;
+}
+
+/* A wait that a signal ended: never begun again, whatever SA_RESTART says, once
+ * it has really waited (signal(7)). */
+static long poll_end(struct proc_thread *t, const struct poll_mask *m, long r)
+{
+    if (m->given && r == -EINTR)
+        proc_sigmask_temp(t, m->guest);
+    return r;
 }
 
 PROC_SYS(ppoll)
 {
+    struct poll_mask m;
     struct timespec ts;
-    long r = poll_mask(t, a[3], a[4]);
+    long r = poll_mask_read(&m, a[3], a[4]);
 
     if (r < 0)
         return r;
-    if (!a[2])
-        return poll_result(proc_syscall(t, SYS_ppoll, a[0], a[1], 0, 0, 0, 0), a[3]);
-    if (proc_read_guest(&ts, a[2], sizeof ts) < 0)
+    if (a[2] && proc_read_guest(&ts, a[2], sizeof ts) < 0)
         return -EFAULT;
-    r = proc_syscall(t, SYS_ppoll, a[0], a[1], (uint64_t)&ts, 0, 0, 0);
-    if (r != -PROC_ERESTARTSYS)
-        proc_write_guest(a[2], &ts, sizeof ts); /* what is left; as Linux, errors are ignored */
-    return poll_result(r, a[3]);
+    r = proc_syscall(t, SYS_ppoll, a[0], a[1], a[2] ? (uint64_t)&ts : 0, poll_mask_arg(&m), 8, 0);
+    if (a[2] && r != -PROC_ERESTARTSYS)
+        proc_write_guest(a[2], &ts, sizeof ts); /* what is left; errors do not count */
+    return poll_end(t, &m, r);
 }
 
 PROC_SYS(pselect6)
 {
     struct timespec ts;
-    uint64_t mask[2] = {0, 0};
+    struct poll_mask m;
+    uint64_t mask[2] = {0, 0}, host[2];
     long r;
 
     for (int i = 1; i <= 4; i++)
@@ -72,13 +84,16 @@ PROC_SYS(pselect6)
         return -EFAULT;
     if (a[4] && proc_read_guest(&ts, a[4], sizeof ts) < 0)
         return -EFAULT;
-    r = poll_mask(t, mask[0], mask[1]);
+    r = poll_mask_read(&m, mask[0], mask[1]);
     if (r < 0)
         return r;
-    r = proc_syscall(t, SYS_pselect6, a[0], a[1], a[2], a[3], a[4] ? (uint64_t)&ts : 0, 0);
+    host[0] = poll_mask_arg(&m);
+    host[1] = 8;
+    r = proc_syscall(t, SYS_pselect6, a[0], a[1], a[2], a[3], a[4] ? (uint64_t)&ts : 0,
+                     (uint64_t)host);
     if (a[4] && r != -PROC_ERESTARTSYS)
         proc_write_guest(a[4], &ts, sizeof ts);
-    return poll_result(r, mask[0]);
+    return poll_end(t, &m, r);
 }
 
 PROC_SYS(epoll_ctl)
@@ -101,6 +116,7 @@ static long poll_epoll(struct proc_thread *t, long nr, const uint64_t *a, uint64
                        uint64_t mask, uint64_t mask_size)
 {
     struct epoll_event few[32], *ev = few;
+    struct poll_mask m;
     int max = (int)a[2];
     long r;
 
@@ -108,12 +124,12 @@ static long poll_epoll(struct proc_thread *t, long nr, const uint64_t *a, uint64
         return -EINVAL;
     if (max > POLL_MAX_EVENTS)
         max = POLL_MAX_EVENTS;
-    r = poll_mask(t, mask, mask_size);
+    r = poll_mask_read(&m, mask, mask_size);
     if (r < 0)
         return r;
     if (max > (int)BASE_ARRAY_SIZE(few))
         ev = base_alloc((size_t)max * sizeof *ev);
-    r = proc_syscall(t, nr, a[0], (uint64_t)ev, (uint64_t)max, timeout, 0, 8);
+    r = proc_syscall(t, nr, a[0], (uint64_t)ev, (uint64_t)max, timeout, poll_mask_arg(&m), 8);
     for (long i = 0; i < r; i++) {
         struct poll_event g = {ev[i].events, 0, ev[i].data.u64};
 
@@ -124,7 +140,7 @@ static long poll_epoll(struct proc_thread *t, long nr, const uint64_t *a, uint64
     }
     if (ev != few)
         free(ev);
-    return poll_result(r, mask);
+    return poll_end(t, &m, r);
 }
 
 PROC_SYS(epoll_pwait) { return poll_epoll(t, SYS_epoll_pwait, a, a[3], a[4], a[5]); }

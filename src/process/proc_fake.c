@@ -1,0 +1,274 @@
+/* proc_fake.c: files of /proc that would show the emulator instead of the
+ * guest. SPDX-License-Identifier: Apache-2.0
+ *
+ * An open() of one of them gives an anonymous file with the contents that a
+ * riscv64 kernel would show. Names and offsets of mappings come from the host's
+ * own list, since guest mappings are host mappings; what is above the guest's
+ * address space is left out, and protections are the guest's.
+ */
+#include "process/proc_priv.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* ---- maps ------------------------------------------------------------ */
+
+static void fake_maps_line(struct base_text *out, const struct proc_vma *v, uint64_t start,
+                           uint64_t end, uint64_t offset, const char *dev_ino, const char *name)
+{
+    size_t before = out->len;
+
+    base_text_printf(out, "%08llx-%08llx %c%c%c%c %08llx %s", (unsigned long long)start,
+                     (unsigned long long)end, v->prot & PROT_READ ? 'r' : '-',
+                     v->prot & PROT_WRITE ? 'w' : '-', v->prot & PROT_EXEC ? 'x' : '-',
+                     v->flags & MAP_SHARED ? 's' : 'p', (unsigned long long)offset, dev_ino);
+    if (v->name)
+        name = v->name;
+    if (*name)
+        base_text_printf(out, "%*s %s", (int)(before + 72 - out->len), "", name);
+    base_text_printf(out, "\n");
+}
+
+/* One line of the host's: cut at the borders of the guest's mappings. */
+static void fake_maps_host_line(struct proc *p, struct base_text *out, const char *line)
+{
+    unsigned long long start, end, offset;
+    char prot[8], dev[16], ino[24], dev_ino[48];
+    int at = 0;
+
+    if (sscanf(line, "%llx-%llx %7s %llx %15s %23s %n", &start, &end, prot, &offset, dev, ino,
+               &at) < 6)
+        return;
+    snprintf(dev_ino, sizeof dev_ino, "%s %s", dev, ino);
+    while (start < end && start < PROC_TASK_SIZE) {
+        struct proc_vma v;
+        uint64_t stop;
+
+        if (!proc_mem_find(p, start, &v)) {
+            start += PROC_PAGE;
+            offset += PROC_PAGE;
+            continue;
+        }
+        stop = v.end < end ? v.end : end;
+        fake_maps_line(out, &v, start, stop, strcmp(ino, "0") ? offset : 0, dev_ino, line + at);
+        offset += stop - start;
+        start = stop;
+    }
+}
+
+static long fake_maps(struct proc *p, struct base_text *out)
+{
+    FILE *f = fopen("/proc/self/maps", "re");
+    char *line = NULL;
+    size_t cap = 0;
+    ssize_t n;
+
+    if (!f)
+        return -errno;
+    while ((n = getline(&line, &cap, f)) > 0) {
+        line[n - 1] = 0;
+        fake_maps_host_line(p, out, line);
+    }
+    free(line);
+    fclose(f);
+    return 0;
+}
+
+/* smaps: the host's blocks of the guest's mappings, headline as in maps. */
+static long fake_smaps(struct proc *p, struct base_text *out)
+{
+    FILE *f = fopen("/proc/self/smaps", "re");
+    char *line = NULL;
+    size_t cap = 0;
+    ssize_t n;
+    bool shown = false;
+
+    if (!f)
+        return -errno;
+    while ((n = getline(&line, &cap, f)) > 0) {
+        unsigned long long start, end;
+
+        if (sscanf(line, "%llx-%llx ", &start, &end) == 2) {
+            shown = start < PROC_TASK_SIZE;
+            if (shown) {
+                line[n - 1] = 0;
+                fake_maps_host_line(p, out, line);
+            }
+        } else if (shown) {
+            base_text_printf(out, "%s", line);
+        }
+    }
+    free(line);
+    fclose(f);
+    return 0;
+}
+
+/* ---- other files ----------------------------------------------------- */
+
+static void fake_append(struct base_text *out, const void *data, size_t n)
+{
+    /* base_text is made for text: bytes are added by hand */
+    if (out->len + n + 1 > out->cap) {
+        out->cap = (out->len + n + 1) * 2;
+        out->data = base_realloc(out->data, out->cap);
+    }
+    memcpy(out->data + out->len, data, n);
+    out->len += n;
+    out->data[out->len] = 0;
+}
+
+static long fake_auxv(struct proc *p, struct base_text *out)
+{
+    fake_append(out, p->auxv, p->auxv_len);
+    return 0;
+}
+
+static long fake_cmdline(struct proc *p, struct base_text *out)
+{
+    for (char **v = p->argv; *v; v++)
+        fake_append(out, *v, strlen(*v) + 1);
+    return 0;
+}
+
+static long fake_environ(struct proc *p, struct base_text *out)
+{
+    for (char **v = p->envp; *v; v++)
+        fake_append(out, *v, strlen(*v) + 1);
+    return 0;
+}
+
+static long fake_cpuinfo(struct proc *p, struct base_text *out)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+    for (long i = 0; i < cpus; i++)
+        base_text_printf(out,
+                         "processor\t: %ld\n"
+                         "hart\t\t: %ld\n"
+                         "isa\t\t: %s\n"
+                         "mmu\t\t: sv39\n"
+                         "uarch\t\t: isomer\n"
+                         "mvendorid\t: 0x0\n"
+                         "marchid\t\t: 0x0\n"
+                         "mimpid\t\t: 0x0\n"
+                         "hart isa\t: %s\n\n",
+                         i, i, RV64_ISA, RV64_ISA);
+    return 0;
+}
+
+/* stat: the host's, with the addresses and sizes that tell of the emulator
+ * replaced. Fields count behind the name, which may contain anything. */
+static long fake_stat(struct proc *p, struct base_text *out)
+{
+    char buf[1024], *at, *end;
+    int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC), field = 3;
+    ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof buf - 1);
+
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return -EIO;
+    buf[n] = 0;
+    at = strrchr(buf, ')');
+    if (!at || !at[1])
+        return -EIO;
+    at += 2;
+    base_text_printf(out, "%.*s", (int)(at - buf), buf);
+    for (; *at && *at != '\n'; at = *end ? end + 1 : end, field++) {
+        uint64_t value = 0;
+        bool ours = true;
+
+        end = at + strcspn(at, " \n");
+        switch (field) {
+        case 26: value = p->map.start_code; break;
+        case 27: value = p->map.end_code; break;
+        case 28: value = p->map.stack_start; break;
+        case 47: value = p->map.brk_start; break;
+        case 48: value = p->arg_start; break;
+        case 29: case 30: case 45: case 46: case 49: case 50: case 51: break;
+        default: ours = false; break;
+        }
+        if (ours)
+            base_text_printf(out, "%llu", (unsigned long long)value);
+        else
+            base_text_printf(out, "%.*s", (int)(end - at), at);
+        base_text_printf(out, *end == ' ' ? " " : "\n");
+    }
+    return 0;
+}
+
+/* ---- open ------------------------------------------------------------ */
+
+/* Rest of path behind /proc/self/, /proc/<own pid>/, ... or NULL. */
+static const char *fake_own_part(struct proc_thread *t, const char *path)
+{
+    static const char task[] = "task/";
+    char dir[40];
+    size_t n;
+
+    path += strlen("/proc/");
+    if (!strncmp(path, "self/", 5)) {
+        path += 5;
+    } else if (!strncmp(path, "thread-self/", 12)) {
+        return path + 12;
+    } else {
+        n = (size_t)snprintf(dir, sizeof dir, "%d/", (int)getpid());
+        if (strncmp(path, dir, n))
+            return NULL;
+        path += n;
+    }
+    if (!strncmp(path, task, sizeof task - 1)) {
+        path += sizeof task - 1;
+        n = strspn(path, "0123456789");
+        return n && path[n] == '/' ? path + n + 1 : NULL;
+    }
+    return path;
+}
+
+static long fake_file(const struct base_text *text, int flags)
+{
+    int fd;
+    ssize_t n = 0;
+
+    if ((flags & O_ACCMODE) != O_RDONLY)
+        return -EACCES;
+    fd = memfd_create("proc", flags & O_CLOEXEC ? MFD_CLOEXEC : 0);
+    if (fd < 0)
+        return -errno;
+    for (size_t at = 0; at < text->len; at += (size_t)n) {
+        n = write(fd, text->data + at, text->len - at);
+        if (n <= 0) {
+            close(fd);
+            return -EIO;
+        }
+    }
+    lseek(fd, 0, SEEK_SET);
+    return fd;
+}
+
+long proc_fake_open(struct proc_thread *t, const char *path, int flags)
+{
+    static const struct {
+        const char *name;
+        long (*make)(struct proc *p, struct base_text *out);
+    } own[] = {
+        {"maps", fake_maps},       {"smaps", fake_smaps},     {"auxv", fake_auxv},
+        {"cmdline", fake_cmdline}, {"environ", fake_environ}, {"stat", fake_stat},
+    };
+    struct base_text text = {0};
+    const char *part = fake_own_part(t, path);
+    long r = -ENOSYS;
+
+    if (!strcmp(path, "/proc/cpuinfo"))
+        r = fake_cpuinfo(t->proc, &text);
+    for (size_t i = 0; part && i < BASE_ARRAY_SIZE(own); i++)
+        if (!strcmp(part, own[i].name))
+            r = own[i].make(t->proc, &text);
+    if (r == 0)
+        r = fake_file(&text, flags);
+    base_text_free(&text);
+    return r;
+}

@@ -1,0 +1,106 @@
+/* proc_loop.c: runs a guest thread; ends the process. SPDX-License-Identifier: Apache-2.0 */
+#include "process/proc_priv.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static void loop_syscall(struct proc_thread *t)
+{
+    uint64_t *x = t->rv->x;
+    const uint64_t args[6] = {x[RV_A0], x[RV_A1], x[RV_A2], x[RV_A3], x[RV_A4], x[RV_A5]};
+    long r = proc_dispatch(t, x[RV_A7], args);
+
+    if (t->no_advance) {
+        t->no_advance = false;
+    } else if (r == -PROC_ERESTARTSYS) {
+        t->restart = true;
+    } else {
+        x[RV_A0] = (uint64_t)r;
+        t->rv->pc += 4;
+    }
+    if (base_unlikely(t->vcpu->poll || t->restart))
+        proc_signal_deliver(t);
+}
+
+/* Fault of an access, or of a fetch, at addr. */
+static void loop_segv(struct proc_thread *t, int code, uint64_t addr)
+{
+    if (addr < t->proc->map.stack_low && proc_mem_grow_stack(t->proc, addr))
+        return;
+    proc_signal_force(t, SIGSEGV, code, addr);
+}
+
+static void loop_trap(struct proc_thread *t)
+{
+    struct proc_vma v;
+    uint64_t pc = t->rv->pc;
+
+    switch (t->vcpu->stop.trap) {
+    case IR_TRAP_SYSCALL: loop_syscall(t); break;
+    case IR_TRAP_BREAK: proc_signal_force(t, SIGTRAP, TRAP_BRKPT, pc); break;
+    case IR_TRAP_ILLEGAL: proc_signal_force(t, SIGILL, ILL_ILLOPC, pc); break;
+    case IR_TRAP_FENCEI: jit_code_changed(t->proc->jit, 0, PROC_TASK_SIZE); break;
+    case IR_TRAP_ALIGN:
+        /* info is unused: the address is not told; the kernel gives it */
+        proc_signal_force(t, SIGBUS, BUS_ADRALN, t->vcpu->stop.addr);
+        break;
+    case IR_TRAP_FETCH:
+        loop_segv(t, proc_mem_find(t->proc, pc, &v) ? SEGV_ACCERR : SEGV_MAPERR, pc);
+        break;
+    default: base_bug(__FILE__, __LINE__, "trap %u", t->vcpu->stop.trap);
+    }
+}
+
+_Noreturn void proc_loop(struct proc_thread *t)
+{
+    for (;;) {
+        switch (jit_run(t->vcpu)) {
+        case JIT_STOP_TRAP: loop_trap(t); break;
+        case JIT_STOP_POLL: proc_signal_deliver(t); break;
+        case JIT_STOP_FAULT:
+            if (t->vcpu->stop.sig == SIGSEGV)
+                loop_segv(t, t->vcpu->stop.code, t->vcpu->stop.addr);
+            else
+                proc_signal_force(t, t->vcpu->stop.sig, t->vcpu->stop.code, t->vcpu->stop.addr);
+            break;
+        }
+    }
+}
+
+/* ---- end ------------------------------------------------------------- */
+
+void proc_print_stats(struct proc *p)
+{
+    if (p->opt && p->opt->stats)
+        jit_print_stats(p->jit, stderr);
+    fflush(NULL);
+}
+
+_Noreturn void proc_exit_group(struct proc *p, int status)
+{
+    if (!atomic_exchange(&p->exiting, 1))
+        proc_print_stats(p);
+    for (;;)
+        proc_raw(SYS_exit_group, (uint64_t)(status & 0xff), 0, 0, 0, 0, 0);
+}
+
+_Noreturn void proc_exit_signal(struct proc *p, int sig)
+{
+    struct sigaction act = {.sa_handler = SIG_DFL};
+    struct rlimit none = {0, 0};
+    sigset_t set;
+
+    if (!atomic_exchange(&p->exiting, 1))
+        proc_print_stats(p);
+    setrlimit(RLIMIT_CORE, &none); /* a core would be of the emulator */
+    sigaction(sig, &act, NULL);
+    sigemptyset(&set);
+    sigaddset(&set, sig);
+    raise(sig);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    for (;;)
+        proc_raw(SYS_exit_group, 128 + (uint64_t)sig, 0, 0, 0, 0, 0);
+}
