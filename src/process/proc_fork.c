@@ -219,6 +219,7 @@ long proc_vfork(struct proc_thread *t, const struct proc_clone *c)
             pid = -errno;
         proc_self = t;
         free(b.child->sig->table);
+        free(b.child->sig->exec_block);
         proc_thread_free(b.child);
     } else {
         pid = -ENOMEM;

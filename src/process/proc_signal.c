@@ -238,6 +238,16 @@ void proc_signal_mirror(const struct proc_signals *table, int sig)
     host_sigaction(sig, &h, NULL);
 }
 
+void proc_signal_expose(int sig)
+{
+    struct host_action h = {0};
+
+    h.handler = (void *)SIG_IGN;
+    h.flags = HOST_SA_RESTORER;
+    h.restorer = proc_signal_restorer;
+    host_sigaction(sig, &h, NULL);
+}
+
 /* ---- beginning and end ----------------------------------------------- */
 
 void proc_signal_init(struct proc *p)

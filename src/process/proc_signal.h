@@ -54,6 +54,7 @@ struct proc_thread_signals {
     siginfo_t sync[PROC_SYNC_RECORDS];
     _Atomic uint32_t sync_filled;
     void *host_stack;          /* alternate stack of our handlers */
+    void *exec_block;          /* what execve of a vfork child leaves behind */
 };
 
 /* ---- proc_signal.c --------------------------------------------------- */
@@ -66,6 +67,8 @@ void proc_sigmask_set_host(uint64_t set);
 uint64_t proc_sigmask_block_all(void);
 /* Makes the host's action for sig follow the guest's. */
 void proc_signal_mirror(const struct proc_signals *table, int sig);
+/* Makes the host ignore sig, although it always has our handler: before exec. */
+void proc_signal_expose(int sig);
 /* Queues sig for t as if the host had sent it. On t's own thread. */
 void proc_signal_post(struct proc_thread *t, int sig, const siginfo_t *info);
 /* Set of signals taken from the host and not delivered yet. */
