@@ -74,6 +74,7 @@ void jit_free(struct jit *j)
     base_vec_free(&p->give_up_reason);
     base_vec_free(&p->give_up_count);
     pthread_mutex_destroy(&p->lock);
+    free(j->host_scratch);
     free(p);
     free(j);
 }
@@ -113,6 +114,8 @@ struct jit_vcpu *jit_vcpu_new(struct jit *j)
         munmap(t, sizeof *t);
         return NULL;
     }
+    if (j->host && j->host->vcpu_init)
+        j->host->vcpu_init(v);
     t->seed = j->cfg.seed;
     if (j->cfg.deopt_always)
         v->deopt_count = 1 + (uint32_t)(base_rand(&t->seed) % JIT_PARAM_deopt_every);

@@ -1,0 +1,368 @@
+/* x64_stubs.c: the fixed code around translated code: entry, exits, lookup,
+ * slow calls; link stubs and patching. SPDX-License-Identifier: Apache-2.0
+ *
+ * Inside translated code
+ *
+ *   rbp             vcpu->state + JIT_STATE_BIAS
+ *   rsp             shadow stack
+ *   pinned          rbx rsi rdi r8..r15 and xmm3..xmm15, see x64_host.c
+ *   rax rcx rdx     scratch at region boundaries; rax: key of an indirect jump
+ *   xmm0..xmm2      scratch at region boundaries
+ *   MXCSR           the guest's flags and rounding mode, exceptions masked
+ *
+ * Host stack while inside, from host_sp up: the vCPU, r15 r14 r13 r12 rbp rbx, the
+ * return address of enter(). It is 16-aligned, so a stub may call C from there.
+ *
+ * The stubs are written once per VM, at start: fewer than a thousand bytes.
+ */
+#include "host/x64/x64.h"
+#include "host/x64/x64_emit.h"
+#include "host/x64/x64_stubs.h"
+
+#include <ucontext.h>
+
+/* ---- forward emission ------------------------------------------------ */
+
+/* The encoder writes backwards; a stub is written one instruction after another:
+ * each into the end of a small buffer, and from there to its place. */
+struct writer {
+    struct jit *j;
+    uint8_t *rw;
+    const uint8_t *rx; /* where rw runs */
+    uint8_t buf[32];
+    struct x64_out o;
+};
+
+static void put(struct writer *w)
+{
+    size_t n = (size_t)(w->buf + sizeof w->buf - w->o.p);
+    memcpy(w->rw, w->o.p, n);
+    w->rw += n;
+    w->rx += n;
+    w->o.p = w->buf + sizeof w->buf;
+}
+#define I(call) ((call), put(w))
+#define O (&w->o)
+
+static void rel32(struct writer *w, unsigned op, const uint8_t *target)
+{
+    unsigned len = op > 0xff ? 6 : 5;
+    x64_d(O, (uint32_t)(target - (w->rx + len)));
+    x64_b(O, op & 0xff);
+    if (op > 0xff)
+        x64_b(O, op >> 8);
+    put(w);
+}
+static void jmp(struct writer *w, const uint8_t *target) { rel32(w, 0xe9, target); }
+
+static struct x64_mem field(size_t offset)
+{
+    return (struct x64_mem){RBP, X64_NONE, 0, (int32_t)offset - JIT_STATE_BIAS};
+}
+#define V(name) field(offsetof(struct jit_vcpu, name))
+
+static void load64(struct writer *w, unsigned d, struct x64_mem m) { I(x64_rm(O, 0x8b, 1, d, m)); }
+static void store64(struct writer *w, struct x64_mem m, unsigned s) { I(x64_rm(O, 0x89, 1, s, m)); }
+static void load_x(struct writer *w, unsigned d, struct x64_mem m)
+{
+    I(x64_rm(O, X64_OP(1, 2, 0x7e), 0, d, m)); /* movq */
+}
+static void store_x(struct writer *w, struct x64_mem m, unsigned s)
+{
+    I(x64_rm(O, X64_OP(1, 1, 0xd6), 0, s, m));
+}
+static void ldmxcsr(struct writer *w, struct x64_mem m)
+{
+    I(x64_rm(O, X64_OP(1, 0, 0xae), 0, 2, m));
+}
+static void stmxcsr(struct writer *w, struct x64_mem m)
+{
+    I(x64_rm(O, X64_OP(1, 0, 0xae), 0, 3, m));
+}
+static void push(struct writer *w, unsigned r)
+{
+    x64_b(O, 0x50 | (r & 7));
+    if (r & 8)
+        x64_b(O, 0x41);
+    put(w);
+}
+static void pop(struct writer *w, unsigned r)
+{
+    x64_b(O, 0x58 | (r & 7));
+    if (r & 8)
+        x64_b(O, 0x41);
+    put(w);
+}
+static void ret(struct writer *w) { I(x64_b(O, 0xc3)); }
+
+/* ---- pieces ---------------------------------------------------------- */
+
+static void pinned(struct writer *w, bool store)
+{
+    struct jit *j = w->j;
+    const struct ir_guest *g = j->cfg.guest;
+    for (unsigned s = 0; s < g->nslots; s++) {
+        struct x64_mem m = field(offsetof(struct jit_vcpu, state) + g->slots[s].offset);
+        if (j->pin_gpr[s] >= 0)
+            (store ? store64(w, m, (unsigned)j->pin_gpr[s])
+                   : load64(w, (unsigned)j->pin_gpr[s], m));
+        if (j->pin_fpr[s] >= 0)
+            (store ? store_x(w, m, XMM0 + (unsigned)j->pin_fpr[s])
+                   : load_x(w, XMM0 + (unsigned)j->pin_fpr[s], m));
+    }
+}
+
+static void dump_regs(struct writer *w)
+{
+    for (unsigned r = 0; r < 16; r++)
+        store64(w, field(offsetof(struct jit_vcpu, regs.gpr) + 8 * r), r);
+    for (unsigned r = 0; r < 16; r++)
+        store_x(w, field(offsetof(struct jit_vcpu, regs.fpr) + 8 * r), XMM0 + r);
+}
+
+static void undump_regs(struct writer *w)
+{
+    for (unsigned r = 0; r < 16; r++)
+        if (r != RSP && r != RBP)
+            load64(w, r, field(offsetof(struct jit_vcpu, regs.gpr) + 8 * r));
+    for (unsigned r = 0; r < 16; r++)
+        load_x(w, XMM0 + r, field(offsetof(struct jit_vcpu, regs.fpr) + 8 * r));
+}
+
+static const unsigned saved[] = {RBX, RBP, R12, R13, R14, R15};
+
+/* rsp = host_sp: the way out of enter(). */
+static void leave_host(struct writer *w)
+{
+    pop(w, RAX); /* the vCPU */
+    for (unsigned i = BASE_ARRAY_SIZE(saved); i-- > 0;)
+        pop(w, saved[i]);
+    ret(w);
+}
+
+static void to_host_stack(struct writer *w)
+{
+    stmxcsr(w, V(mxcsr));
+    store64(w, V(shadow_sp), RSP);
+    load64(w, RSP, V(host_sp));
+    ldmxcsr(w, V(host_mxcsr));
+}
+
+/* ---- the stubs ------------------------------------------------------- */
+
+static void stub_enter(struct writer *w)
+{
+    for (unsigned i = 0; i < BASE_ARRAY_SIZE(saved); i++)
+        push(w, saved[i]);
+    push(w, RDI);
+    I(x64_lea(O, 1, RBP, (struct x64_mem){RDI, X64_NONE, 0, JIT_STATE_BIAS}));
+    I(x64_mov(O, 1, RAX, RSI));
+    stmxcsr(w, V(host_mxcsr));
+    store64(w, V(host_sp), RSP);
+    ldmxcsr(w, V(mxcsr));
+    load64(w, RSP, V(shadow_sp));
+    pinned(w, false);
+    I((x64_b(O, 0xe0), x64_b(O, 0xff))); /* jmp rax */
+}
+
+static void stub_exit(struct writer *w)
+{
+    pinned(w, true);
+    to_host_stack(w);
+    leave_host(w);
+}
+
+static void stub_indirect(struct writer *w)
+{
+    size_t table = offsetof(struct jit_vcpu, lookup);
+    struct x64_mem key = field(table + offsetof(struct jit_lookup, key));
+    struct x64_mem code = field(table + offsetof(struct jit_lookup, code));
+    key.index = code.index = RCX;
+    key.scale = code.scale = 3;
+    I(x64_mov(O, 0, RCX, RAX));
+    I(x64_alu_ri(O, ALU_AND, 0, RCX, ((1 << JIT_LOOKUP_BITS) - 1) << 1));
+    I(x64_alu_mi(O, ALU_CMP, 0, V(poll), 0));
+    uint8_t *polled = w->rw;
+    rel32(w, 0x0f85, w->rx);
+    I(x64_rm(O, 0x39, 1, RAX, key)); /* cmp [key], rax */
+    uint8_t *missed = w->rw;
+    rel32(w, 0x0f85, w->rx);
+    I(x64_rm(O, 0xff, 0, 4, code)); /* jmp [code] */
+    uint8_t *sites[] = {polled, missed};
+    for (unsigned i = 0; i < 2; i++) {
+        int32_t rel = (int32_t)(w->rw - (sites[i] + 6));
+        memcpy(sites[i] + 2, &rel, 4);
+    }
+    store64(w, V(exit_arg), RAX);
+    I(x64_mov_mi(O, 0, V(exit_id), JIT_EXIT_MISS));
+    jmp(w, w->j->stub[JIT_STUB_EXIT]);
+}
+
+/* Bottom of the shadow stack: this address was popped and goes back there. */
+static void stub_retmiss(struct writer *w)
+{
+    const uint8_t *self = w->rx;
+    /* lea rcx, [rip + self] */
+    x64_d(O, (uint32_t)(self - (w->rx + 7)));
+    x64_b(O, 0x0d);
+    x64_b(O, 0x8d);
+    x64_b(O, 0x48);
+    put(w);
+    push(w, RCX);
+    jmp(w, w->j->stub[JIT_STUB_INDIRECT]);
+}
+
+static void stub_deopt(struct writer *w)
+{
+    dump_regs(w);
+    to_host_stack(w);
+    leave_host(w);
+}
+
+static void stub_slow(struct writer *w, bool state)
+{
+    dump_regs(w);
+    load64(w, RAX, (struct x64_mem){RSP, X64_NONE, 0, 0});
+    store64(w, V(slow_ret), RAX);
+    if (state)
+        pinned(w, true);
+    to_host_stack(w);
+    I(x64_lea(O, 1, RDI, (struct x64_mem){RBP, X64_NONE, 0, -JIT_STATE_BIAS}));
+    I(x64_mov_imm64(O, RAX, (uint64_t)(uintptr_t)jit_slow_call));
+    I((x64_b(O, 0xd0), x64_b(O, 0xff))); /* call rax */
+    ldmxcsr(w, V(mxcsr));
+    load64(w, RSP, V(shadow_sp));
+    I(x64_mov_mi(O, 1, V(slow_ret), 0));
+    undump_regs(w);
+    if (state)
+        pinned(w, false);
+    ret(w);
+}
+
+/* rsp = host_sp by set_ucontext; the state is complete already. */
+static void stub_abandon(struct writer *w)
+{
+    load64(w, RAX, (struct x64_mem){RSP, X64_NONE, 0, 0});
+    ldmxcsr(w, (struct x64_mem){RAX, X64_NONE, 0, offsetof(struct jit_vcpu, host_mxcsr)});
+    leave_host(w);
+}
+
+size_t x64_make_stubs(struct jit *j, uint8_t *rw, const uint8_t *rx, size_t room)
+{
+    struct writer writer = {.j = j, .rw = rw, .rx = rx}, *w = &writer;
+    w->o.p = w->buf + sizeof w->buf;
+    BASE_ASSERT(room >= 8192);
+    for (int s = 0; s < JIT_STUB_COUNT; s++) {
+        while ((uintptr_t)w->rx & 15)
+            I(x64_b(O, 0xcc));
+        j->stub[s] = w->rx;
+        switch (s) {
+        case JIT_STUB_EXIT: stub_exit(w); break;
+        case JIT_STUB_INDIRECT: stub_indirect(w); break;
+        case JIT_STUB_RETMISS: stub_retmiss(w); break;
+        case JIT_STUB_DEOPT: stub_deopt(w); break;
+        case JIT_STUB_SLOW: stub_slow(w, false); break;
+        case JIT_STUB_SLOW_STATE: stub_slow(w, true); break;
+        case JIT_STUB_ENTER: stub_enter(w); break;
+        case JIT_STUB_ABANDON: stub_abandon(w); break;
+        }
+    }
+    return (size_t)(w->rw - rw);
+}
+
+void x64_enter(struct jit_vcpu *v, const void *code)
+{
+    typedef void enter(struct jit_vcpu *, const void *);
+    ((enter *)(uintptr_t)v->jit->stub[JIT_STUB_ENTER])(v, code);
+}
+
+const void *x64_abandon_code(struct jit *j) { return j->stub[JIT_STUB_ABANDON]; }
+
+/* ---- link stubs ------------------------------------------------------ */
+
+/*   0: jmp rel32        to 5, or to the target when linked this way
+ *   5: mov dword [rbp + exit_id], id
+ *  15: jmp stub
+ *  20: (up to 24) int3
+ * The stub is 8-aligned, so the field of the first jump is in one cache line. */
+_Static_assert(X64_LINK_STUB == 24, "layout above");
+
+size_t x64_link_stub(struct jit *j, uint8_t *rw, const uint8_t *rx, uint32_t id, int stub)
+{
+    struct writer writer = {.j = j, .rw = rw, .rx = rx}, *w = &writer;
+    w->o.p = w->buf + sizeof w->buf;
+    jmp(w, rx + X64_LINK_SKIP);
+    BASE_DASSERT(w->rw == rw + X64_LINK_SKIP);
+    I(x64_mov_mi(O, 0, V(exit_id), (int32_t)id));
+    jmp(w, j->stub[stub]);
+    while (w->rw < rw + X64_LINK_STUB)
+        I(x64_b(O, 0xcc));
+    BASE_DASSERT(w->rw == rw + X64_LINK_STUB);
+    return X64_LINK_STUB;
+}
+
+bool x64_patch(uint8_t *site_rw, const uint8_t *site_rx, const uint8_t *target)
+{
+    if (((uintptr_t)site_rx & 63) > 60)
+        return false; /* two cache lines: another thread may see half of it */
+    __atomic_store_n((uint32_t *)(void *)site_rw, (uint32_t)(target - (site_rx + 4)),
+                     __ATOMIC_RELEASE);
+    return true;
+}
+
+/* ---- signal contexts ------------------------------------------------- */
+
+void x64_regs_from_ucontext(struct jit_regs *r, uint32_t *fpstatus, const void *uc)
+{
+    static const int greg[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
+                                 REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
+                                 REG_R12, REG_R13, REG_R14, REG_R15};
+    const mcontext_t *m = &((const ucontext_t *)uc)->uc_mcontext;
+    for (unsigned i = 0; i < 16; i++) {
+        r->gpr[i] = (uint64_t)m->gregs[greg[i]];
+        memcpy(&r->fpr[i], &m->fpregs->_xmm[i], 8);
+    }
+    *fpstatus = m->fpregs->mxcsr;
+}
+
+uint64_t x64_pc_of_ucontext(const void *uc)
+{
+    return (uint64_t)((const ucontext_t *)uc)->uc_mcontext.gregs[REG_RIP];
+}
+
+uint64_t x64_sp_of_ucontext(const void *uc)
+{
+    return (uint64_t)((const ucontext_t *)uc)->uc_mcontext.gregs[REG_RSP];
+}
+
+void x64_set_ucontext(void *uc, uint64_t pc, uint64_t sp)
+{
+    mcontext_t *m = &((ucontext_t *)uc)->uc_mcontext;
+    m->gregs[REG_RIP] = (greg_t)pc;
+    m->gregs[REG_RSP] = (greg_t)sp;
+    m->gregs[REG_EFL] &= ~0x400l; /* C code expects the direction flag clear */
+}
+
+/* ---- floating-point status ------------------------------------------- */
+
+/* Guest flags NX UF OF DZ NV to MXCSR IE DE ZE OE UE PE and back. */
+static uint32_t flags_to_mxcsr(uint32_t f)
+{
+    return (f & 1) << 5 | (f & 2) << 3 | (f & 4) << 1 | (f & 8) >> 1 | (f & 16) >> 4;
+}
+static uint32_t flags_from_mxcsr(uint32_t m)
+{
+    return (m >> 5 & 1) | (m >> 3 & 2) | (m >> 1 & 4) | (m << 1 & 8) | (m << 4 & 16);
+}
+
+void x64_fp_load(struct jit_vcpu *v, const struct ir_fpenv *env)
+{
+    /* RNE RTZ RDN RUP; what the host has no mode for is not done by it. */
+    static const uint8_t rc[8] = {0, 3, 1, 2, 0, 0, 0, 0};
+    v->mxcsr = 0x1f80u | flags_to_mxcsr(env->flags) | (uint32_t)rc[env->rm & 7] << 13;
+}
+
+void x64_fp_store(const struct jit_vcpu *v, struct ir_fpenv *env)
+{
+    env->flags = flags_from_mxcsr(v->mxcsr);
+}
