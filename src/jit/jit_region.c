@@ -354,8 +354,9 @@ void jit_flush(struct jit *j, struct jit_vcpu *self)
 {
     struct jit_priv *p = j->p;
     atomic_store(&p->flush_pending, 1);
+    /* Who is outside now will see flush_pending before going in. */
     for (struct jit_vcpu *v = p->vcpus; v; v = v->next)
-        if (v != self)
+        if (v != self && __atomic_load_n(&v->in_code, __ATOMIC_SEQ_CST))
             __atomic_fetch_or(&v->poll, 2, __ATOMIC_SEQ_CST);
     for (struct jit_vcpu *v = p->vcpus; v; v = v->next)
         while (v != self && __atomic_load_n(&v->in_code, __ATOMIC_SEQ_CST))
@@ -365,6 +366,7 @@ void jit_flush(struct jit *j, struct jit_vcpu *self)
         clear_lookup(v);
         v->shadow_sp = v->shadow_top;
         v->flush_seen = p->flush_count;
+        __atomic_fetch_and(&v->poll, ~2u, __ATOMIC_SEQ_CST);
     }
     struct jit_bucket_table *t = p->hash;
     memset((void *)t->bucket, 0, (t->mask + 1) * sizeof t->bucket[0]);
