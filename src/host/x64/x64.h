@@ -21,8 +21,18 @@ enum {
 /* Index into jit_vcpu.host_const, 16-byte aligned masks for SSE operands. */
 enum x64_const {
     X64_K_SIGN64, X64_K_SIGN32, X64_K_ABS64, X64_K_ABS32, X64_K_BOX32, X64_K_NAN64,
-    X64_K_NAN32, X64_K_COUNT
+    X64_K_NAN32, X64_K_COUNT,
+    /* byte tables: MXCSR flags to IR flags (64), back (32), IR rounding mode to
+     * MXCSR.RC (8) */
+    X64_K_FLAGS = 8, X64_K_UNFLAGS = 12, X64_K_ROUND = 14,
+    X64_K_VERSIONS = 15 /* address of ir_res_versions */
 };
+
+/* MXCSR flag bits (IE ZE OE UE PE; DE dropped) to IR flags, and back; IR
+ * rounding mode to MXCSR.RC (0 where there is none). */
+uint32_t x64_flags_from_mxcsr(uint32_t mxcsr);
+uint32_t x64_flags_to_mxcsr(uint32_t flags);
+uint32_t x64_round_to_mxcsr(uint32_t rm); /* 0..3, unshifted */
 
 /* Tier 1: see x64_t1.c. Struct jit_host's compile. */
 int x64_compile(struct jit *j, struct ir_func *f, struct jit_code *c);

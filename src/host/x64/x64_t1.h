@@ -21,6 +21,7 @@ enum {
     X64_HOT_MAX = 512 * 1024, /* scratch for one region's code */
     X64_COLD_MAX = 512 * 1024,
     X64_ROOM = 4096,          /* less than this left: give up */
+    X64_MAX_LITS = 256,
     X64_GPRS = 0x0000ffcf,    /* all but rsp, rbp */
     X64_FPRS = (int)0xffff0000u
 };
@@ -39,7 +40,8 @@ enum {
     X64_V_SPILL = 1, /* must be stored to its spill slot where it is defined */
     X64_V_HOME = 2,  /* entry value: must be stored to its state slot at entry */
     X64_V_CANON = 4, /* FP: NaN must be canonical where it is defined */
-    X64_V_SEXT = 8   /* load: sign-extend to 64 bits */
+    X64_V_SEXT = 8,  /* load: sign-extend to 64 bits */
+    X64_V_FUSED = 16 /* FCMP: done by the jump that uses it */
 };
 
 struct x64_t1 {
@@ -62,10 +64,11 @@ struct x64_t1 {
     uint32_t put_seen[IR_MAX_SLOTS];
     unsigned nspill;
     uint64_t pc;        /* of the current guest instruction */
-    const uint32_t *marks; /* refs of IMARKs; cursor */
-    uint32_t nmarks;
+    uint32_t *marks;    /* refs of the IMARKs */
+    uint32_t nmarks;    /* how many are still above */
     ir_ref at;          /* instruction being emitted */
-    int map;            /* number of the map made here, or -1 */
+    uint64_t lit[X64_MAX_LITS];
+    unsigned nlit;
     const char *gave_up;
 };
 
@@ -186,7 +189,8 @@ void x64_reloc(struct x64_t1 *t, unsigned kind, unsigned target, uint32_t addend
 void x64_jcc(struct x64_t1 *t, unsigned cc, unsigned kind, unsigned target, uint32_t addend);
 void x64_jmp(struct x64_t1 *t, unsigned kind, unsigned target, uint32_t addend);
 void x64_call(struct x64_t1 *t, unsigned kind, unsigned target);
-/* The instruction emitted next (in front) may fault / its return address. */
+/* The instruction at the write pointer (the one emitted last) may fault. Used
+ * before a slow call is emitted, it names the call's return address. */
 void x64_point(struct x64_t1 *t, unsigned map);
 /* In test mode: leaves through the map when the counter runs out. */
 void x64_force_deopt(struct x64_t1 *t, unsigned map);
@@ -205,8 +209,9 @@ static inline void x64_jcc_cold(struct x64_t1 *t, unsigned cc, uint32_t label)
 void x64_op_literal(struct x64_t1 *t, uint32_t op, unsigned reg, uint64_t v);
 /* Slow call: d = op(args) evaluated in C, all other registers kept; args are
  * registers or constants. d may be X64_NONE. */
-void x64_slow_call(struct x64_t1 *t, const struct ir_ins *i, unsigned d, const ir_ref *args,
-                   const uint8_t *regs, unsigned n, unsigned aty, int stub, int map);
+void x64_slow_call(struct x64_t1 *t, const struct ir_ins *i, unsigned d, int stub, int map);
+/* Its arguments' registers, allocated and locked (constants need none). */
+void x64_slow_args(struct x64_t1 *t, const struct ir_ins *i);
 
 /* ---- by kind of operation; false: not one of mine -------------------- */
 
@@ -222,7 +227,8 @@ struct x64_cond {
     uint8_t parity;  /* 1: and not parity, 2: or parity */
 };
 struct x64_cond x64_cond_of(struct x64_t1 *t, ir_ref cond, bool negate, ir_ref *cmp);
+void x64_cmp_value(struct x64_t1 *t, ir_ref r);
 void x64_emit_compare(struct x64_t1 *t, ir_ref cmp);
-void x64_emit_fcompare(struct x64_t1 *t, struct ir_ins *i);
+void x64_emit_fcompare(struct x64_t1 *t, ir_ref cmp);
 
 #endif

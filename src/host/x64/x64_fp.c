@@ -1,0 +1,574 @@
+/* x64_fp.c: tier 1, floating point on SSE and AVX, bit-exact.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * The exception flags stay sticky in MXCSR, whose rounding field mirrors the
+ * guest's dynamic rounding mode; so an operation with the dynamic mode is one
+ * instruction. Differences between IR (RISC-V) and x86 are all in results that
+ * are NaN or out of range, and are put right in cold code:
+ *
+ *  - a NaN result must be canonical, but arithmetic and compares do not care:
+ *    only where a value escapes (store, sign operation, bit copy, exit) the
+ *    user sets X64_V_CANON and the definition tests its result (ucomis, jp);
+ *    a state map canonicalises by itself;
+ *  - x86's FMA does not raise invalid for inf * 0 + qNaN: a NaN result is
+ *    computed again by the reference;
+ *  - minimum and maximum of equal or unordered operands: by the reference;
+ *  - conversions to integers that x86 answers with its indefinite value: by
+ *    the reference, which saturates. x86 has raised only what is right then.
+ *
+ * Static rounding modes other than the dynamic one, and f16 arithmetic, go
+ * through the reference (x64_emit_slow). A float narrower than 64 bits has
+ * garbage above its width in the register.
+ */
+#include "host/x64/x64_t1.h"
+
+/* ---- flags and rounding ---------------------------------------------- */
+
+uint32_t x64_flags_from_mxcsr(uint32_t m)
+{
+    return (m >> 5 & 1) | (m >> 3 & 2) | (m >> 1 & 4) | (m << 1 & 8) | (m << 4 & 16);
+}
+
+uint32_t x64_flags_to_mxcsr(uint32_t f)
+{
+    return (f & 1) << 5 | (f & 2) << 3 | (f & 4) << 1 | (f & 8) >> 1 | (f & 16) >> 4;
+}
+
+uint32_t x64_round_to_mxcsr(uint32_t rm)
+{
+    static const uint8_t rc[8] = {[IR_RTZ] = 3, [IR_RDN] = 1, [IR_RUP] = 2};
+
+    return rc[rm & 7];
+}
+
+void x64_vcpu_init(struct jit_vcpu *v)
+{
+    static const uint64_t k[X64_K_COUNT] = {
+        [X64_K_SIGN64] = 1ull << 63,         [X64_K_SIGN32] = 1ull << 31,
+        [X64_K_ABS64] = ~(1ull << 63),       [X64_K_ABS32] = ~(1ull << 31),
+        [X64_K_BOX32] = 0xffffffffull << 32, [X64_K_NAN64] = 0x7ff8ull << 48,
+        [X64_K_NAN32] = 0x7fc00000,
+    };
+    uint8_t *flags = (uint8_t *)v->host_const[X64_K_FLAGS];
+    uint8_t *unflags = (uint8_t *)v->host_const[X64_K_UNFLAGS];
+    uint8_t *round = (uint8_t *)v->host_const[X64_K_ROUND];
+
+    for (unsigned n = 0; n < X64_K_COUNT; n++)
+        v->host_const[n][0] = v->host_const[n][1] = k[n];
+    for (unsigned n = 0; n < 64; n++)
+        flags[n] = (uint8_t)x64_flags_from_mxcsr(n);
+    for (unsigned n = 0; n < 32; n++)
+        unflags[n] = (uint8_t)x64_flags_to_mxcsr(n);
+    for (unsigned n = 0; n < 8; n++)
+        round[n] = (uint8_t)x64_round_to_mxcsr(n);
+    v->host_const[X64_K_VERSIONS][0] = (uintptr_t)ir_res_versions;
+}
+
+/* ---- helpers --------------------------------------------------------- */
+
+static struct x64_mem x64_const(unsigned k)
+{
+    return x64_vcpu(X64_VCPU_DISP(host_const) + 16 * (int32_t)k);
+}
+
+/* scalar operation of the float type: f2 (sd) or f3 (ss) prefix */
+static uint32_t x64_sop(unsigned ty, unsigned byte)
+{
+    return X64_OP(1, ty == IR_F64 ? 3u : 2u, byte);
+}
+/* packed-type operation: 66 prefix for f64 */
+static uint32_t x64_pop(unsigned ty, unsigned byte)
+{
+    return X64_OP(1, ty == IR_F64 ? 1u : 0u, byte);
+}
+
+/* d = a op b for a three-operand AVX or two-operand SSE instruction; for SSE
+ * the caller has seen to it that b is not d. */
+static void x64_f3(struct x64_t1 *t, uint32_t op, unsigned d, unsigned a, unsigned b)
+{
+    if (x64_cpu(t, X64_CPU_AVX)) {
+        x64_vrr(&t->out, op, 0, d, a & 15, b);
+        return;
+    }
+    x64_rr(&t->out, op, 0, d, b);
+    x64_mov_reg(t, d, a);
+}
+static void x64_f3m(struct x64_t1 *t, uint32_t op, unsigned d, unsigned a, struct x64_mem m)
+{
+    if (x64_cpu(t, X64_CPU_AVX)) {
+        x64_vrm(&t->out, op, 0, d, a & 15, m);
+        return;
+    }
+    x64_rm(&t->out, op, 0, d, m);
+    x64_mov_reg(t, d, a);
+}
+/* d = op a (SSE encodings that overwrite d wholly or that AVX merges) */
+static void x64_f2(struct x64_t1 *t, uint32_t op, unsigned d, unsigned a)
+{
+    if (x64_cpu(t, X64_CPU_AVX))
+        x64_vrr(&t->out, op, 0, d, a & 15, a);
+    else
+        x64_rr(&t->out, op, 0, d, a);
+}
+
+/* The value read as a float of its type: a FLOW nobody computed is the low
+ * bits of its source. */
+static ir_ref x64_fsrc(const struct x64_t1 *t, ir_ref r)
+{
+    const struct ir_ins *i;
+
+    if (ir_is_const(r) || t->val[r].reg != X64_NONE)
+        return r;
+    i = x64_ins(t, r);
+    return i->op == IR_FLOW ? i->a : r;
+}
+static ir_ref x64_escaping(struct x64_t1 *t, ir_ref r)
+{
+    t->val[r].flags |= X64_V_CANON;
+    return x64_fsrc(t, r);
+}
+
+static void x64_ucomis(struct x64_t1 *t, unsigned ty, unsigned a, unsigned b, bool signalling)
+{
+    uint32_t op = x64_pop(ty, signalling ? 0x2f : 0x2e);
+
+    if (x64_cpu(t, X64_CPU_AVX))
+        x64_vrr(&t->out, op, 0, a, 0, b);
+    else
+        x64_rr(&t->out, op, 0, a, b);
+}
+
+/* Behind the definition of an escaping value: a NaN becomes the canonical. */
+static void x64_canon(struct x64_t1 *t, ir_ref r, unsigned d)
+{
+    unsigned ty = x64_ins(t, r)->ty;
+    uint32_t label;
+
+    if (!(t->val[r].flags & X64_V_CANON))
+        return;
+    x64_cold_begin(t);
+    x64_load_state(t, d, x64_const(ty == IR_F64 ? X64_K_NAN64 : X64_K_NAN32));
+    label = x64_cold_end(t);
+    x64_jcc_cold(t, CC_P, label);
+    x64_ucomis(t, ty, d, d, false);
+}
+
+static unsigned x64_def_fp(struct x64_t1 *t, ir_ref r) { return x64_def(t, r, (uint32_t)X64_FPRS); }
+
+/* True where the rounding mode is the one in MXCSR. */
+static bool x64_rm_dyn(const struct ir_ins *i) { return (i->aux & 7) == IR_RM_DYN; }
+
+static bool x64_fty(unsigned ty) { return ty == IR_F32 || ty == IR_F64; }
+
+/* ---- arithmetic ------------------------------------------------------ */
+
+static bool x64_farith(struct x64_t1 *t, ir_ref r, struct ir_ins *i, unsigned byte, bool comm)
+{
+    unsigned d, ra, rb;
+    ir_ref a = x64_fsrc(t, i->a), b = x64_fsrc(t, i->b);
+
+    if (!x64_fty(i->ty) || !x64_rm_dyn(i))
+        return false;
+    d = x64_def_fp(t, r);
+    x64_canon(t, r, d);
+    if (x64_cpu(t, X64_CPU_AVX)) {
+        ra = x64_use_in(t, a, d);
+        rb = x64_use_in(t, b, d);
+    } else {
+        if (comm && t->val[a].reg != X64_NONE && t->val[b].reg == X64_NONE) {
+            ir_ref s = a;
+            a = b;
+            b = s;
+        }
+        ra = x64_use_in(t, a, d);
+        if (ra != d)
+            t->lock |= 1u << d;
+        rb = x64_use(t, b);
+    }
+    x64_f3(t, x64_sop(i->ty, byte), d, ra, rb);
+    return true;
+}
+
+static bool x64_fsqrt(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
+{
+    unsigned d;
+
+    if (!x64_fty(i->ty) || !x64_rm_dyn(i))
+        return false;
+    d = x64_def_fp(t, r);
+    x64_canon(t, r, d);
+    x64_f2(t, x64_sop(i->ty, 0x51), d, x64_use(t, x64_fsrc(t, i->a)));
+    return true;
+}
+
+/* Cold: the operation again by the reference, whose result d takes. */
+static uint32_t x64_again(struct x64_t1 *t, struct ir_ins *i, unsigned d)
+{
+    x64_cold_begin(t);
+    x64_slow_call(t, i, d, JIT_STUB_SLOW, -1);
+    return x64_cold_end(t);
+}
+
+static bool x64_fma(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
+{
+    unsigned d, ra, rb, rc, op = 0xa9; /* vfmadd213 */
+    uint32_t label;
+
+    if (!x64_fty(i->ty) || !x64_rm_dyn(i) || !x64_cpu(t, X64_CPU_FMA))
+        return false;
+    d = x64_def_fp(t, r);
+    t->lock |= 1u << d; /* the operands are needed again if the result is NaN */
+    x64_slow_args(t, i);
+    for (int k = 0; k < 3; k++) { /* constants, too, in registers */
+        ir_ref x = k == 0 ? i->a : k == 1 ? i->b : i->c;
+
+        x64_use(t, x);
+    }
+    ra = t->val[i->a].reg;
+    rb = t->val[i->b].reg;
+    rc = t->val[i->c].reg;
+    if (i->aux & IR_FMA_NEG_PROD)
+        op += 4;
+    if (i->aux & IR_FMA_NEG_ADD)
+        op += 2;
+    label = x64_again(t, i, d);
+    x64_jcc_cold(t, CC_P, label);
+    x64_ucomis(t, i->ty, d, d, false);
+    x64_vrr(&t->out, X64_OP(2, 1, op), i->ty == IR_F64, d, rb & 15, rc);
+    x64_mov_reg(t, d, ra);
+    return true;
+}
+
+static bool x64_fminmax(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
+{
+    unsigned d, ra, rb;
+    uint32_t label;
+
+    if (!x64_fty(i->ty) || (i->aux & IR_FMIN_NAN))
+        return false;
+    d = x64_def_fp(t, r);
+    t->lock |= 1u << d;
+    ra = x64_use(t, i->a);
+    rb = x64_use(t, i->b);
+    label = x64_again(t, i, d);
+    x64_f3(t, x64_sop(i->ty, i->op == IR_FMIN ? 0x5d : 0x5f), d, ra, rb);
+    x64_jcc_cold(t, CC_E, label); /* equal or unordered */
+    x64_ucomis(t, i->ty, ra, rb, false);
+    return true;
+}
+
+static bool x64_fround(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
+{
+    static const uint8_t mode[8] = {[IR_RTZ] = 3, [IR_RDN] = 1, [IR_RUP] = 2, [IR_RM_DYN] = 4};
+    unsigned rm = i->aux & 7, d, ra;
+    uint32_t op;
+
+    if (!x64_fty(i->ty) || rm == IR_RMM)
+        return false;
+    d = x64_def_fp(t, r);
+    x64_canon(t, r, d);
+    ra = x64_use(t, x64_fsrc(t, i->a));
+    op = X64_OP(3, 1, i->ty == IR_F64 ? 0x0b : 0x0a);
+    x64_b(&t->out, mode[rm] | ((i->aux & IR_FROUND_EXACT) ? 0 : 8));
+    x64_f2(t, op, d, ra);
+    return true;
+}
+
+/* ---- compare --------------------------------------------------------- */
+
+/* Less: the operands are swapped so that "above" is false when unordered. */
+void x64_emit_fcompare(struct x64_t1 *t, ir_ref cmp)
+{
+    struct ir_ins *i = x64_ins(t, cmp);
+    unsigned ra = x64_use(t, x64_fsrc(t, i->a)), rb = x64_use(t, x64_fsrc(t, i->b));
+    bool swap = (i->aux & 15) != IR_EQ;
+
+    t->val[cmp].flags |= X64_V_FUSED;
+    x64_ucomis(t, x64_ins(t, i->a)->ty, swap ? rb : ra, swap ? ra : rb,
+               i->aux & IR_FCMP_SIGNAL);
+}
+
+/* ---- signs, bits, boxes ---------------------------------------------- */
+
+static bool x64_fsign(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
+{
+    bool f64 = i->ty == IR_F64;
+    unsigned d, ra, rb, x;
+
+    if (!x64_fty(i->ty))
+        return false;
+    d = x64_def_fp(t, r);
+    if (i->op == IR_FNEG || i->op == IR_FABS) {
+        bool neg = i->op == IR_FNEG;
+        unsigned k = neg ? (f64 ? X64_K_SIGN64 : X64_K_SIGN32) : (f64 ? X64_K_ABS64 : X64_K_ABS32);
+
+        ra = x64_use_in(t, x64_escaping(t, i->a), d);
+        x64_f3m(t, X64_OP(1, 0, neg ? 0x57 : 0x54), d, ra, x64_const(k));
+        return true;
+    }
+    t->lock |= 1u << d;
+    ra = x64_use(t, x64_escaping(t, i->a));
+    rb = x64_use(t, x64_escaping(t, i->b));
+    x = x64_temp(t, (uint32_t)X64_FPRS);
+    x64_f3(t, X64_OP(1, 0, 0x56), d, d, x); /* orps */
+    x64_f3m(t, X64_OP(1, 0, 0x54), x, rb, x64_const(f64 ? X64_K_SIGN64 : X64_K_SIGN32));
+    x64_f3m(t, X64_OP(1, 0, 0x54), d, ra, x64_const(f64 ? X64_K_ABS64 : X64_K_ABS32));
+    return true;
+}
+
+static bool x64_box(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
+{
+    unsigned d, ra;
+
+    if (x64_ins(t, i->a)->ty != IR_F32)
+        return false;
+    d = x64_def_fp(t, r);
+    ra = x64_use_in(t, x64_escaping(t, i->a), d);
+    x64_f3m(t, X64_OP(1, 0, 0x56), d, ra, x64_const(X64_K_BOX32)); /* orps */
+    return true;
+}
+
+static bool x64_unbox(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
+{
+    unsigned d, ra, x;
+    uint32_t label;
+
+    if (i->ty != IR_F32)
+        return false;
+    d = x64_def_fp(t, r);
+    ra = x64_use_in(t, i->a, d);
+    x = x64_temp(t, X64_GPRS);
+    x64_cold_begin(t);
+    x64_load_state(t, d, x64_const(X64_K_NAN32));
+    label = x64_cold_end(t);
+    x64_jcc_cold(t, CC_NE, label);
+    x64_alu_ri(&t->out, ALU_ADD, 0, x, 1); /* high half all ones? */
+    x64_shift_i(&t->out, SH_SHR, 1, x, 32);
+    x64_rr(&t->out, X64_OP(1, 1, 0x7e), 1, ra, x);
+    x64_mov_reg(t, d, ra);
+    return true;
+}
+
+static bool x64_low(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
+{
+    unsigned d = x64_def_fp(t, r);
+
+    x64_mov_reg(t, d, x64_use_in(t, i->a, d));
+    return true;
+}
+
+static bool x64_bitcast(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
+{
+    unsigned from = x64_ins(t, i->a)->ty, d, ra;
+    int w = ir_type_bits(i->ty) == 64;
+
+    if (ir_is_float(i->ty) == ir_is_float(from)) {
+        d = x64_def(t, r, ir_is_float(i->ty) ? (uint32_t)X64_FPRS : X64_GPRS);
+        x64_mov_reg(t, d, x64_use_in(t, i->a, d));
+        return true;
+    }
+    if (ir_is_float(i->ty)) {
+        d = x64_def_fp(t, r);
+        ra = x64_use(t, x64_src(t, i->a));
+        x64_rr(&t->out, X64_OP(1, 1, 0x6e), w, d, ra);
+        return true;
+    }
+    d = x64_def(t, r, X64_GPRS);
+    ra = x64_use(t, x64_escaping(t, i->a));
+    x64_rr(&t->out, X64_OP(1, 1, 0x7e), w, ra, d);
+    return true;
+}
+
+/* ---- conversions ----------------------------------------------------- */
+
+static bool x64_fcvt_ff(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
+{
+    unsigned from = x64_ins(t, i->a)->ty, d;
+
+    if (!x64_fty(i->ty) || !x64_fty(from) || from == i->ty)
+        return false;
+    if (i->ty == IR_F32 && !x64_rm_dyn(i))
+        return false; /* widening is exact in any mode */
+    d = x64_def_fp(t, r);
+    x64_canon(t, r, d);
+    x64_f2(t, x64_sop(from, 0x5a), d, x64_use(t, x64_fsrc(t, i->a)));
+    return true;
+}
+
+/* EVEX scalar conversion between an unsigned integer register and xmm; both
+ * ways reg is the destination. */
+static void x64_evex_usi(struct x64_t1 *t, unsigned ty, unsigned byte, int w, unsigned reg,
+                         unsigned vvvv, unsigned rm)
+{
+    reg &= 15;
+    rm &= 15;
+    x64_b(&t->out, 0xc0 | (reg & 7) << 3 | (rm & 7));
+    x64_b(&t->out, byte);
+    x64_b(&t->out, 0x08);
+    x64_b(&t->out, (unsigned)w << 7 | (~vvvv & 15) << 3 | 4 | (ty == IR_F64 ? 3 : 2));
+    x64_b(&t->out, (reg & 8 ? 0 : 0x80) | 0x40 | (rm & 8 ? 0 : 0x20) | 0x10 | 1);
+    x64_b(&t->out, 0x62);
+}
+
+static bool x64_fcvt_fi(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
+{
+    unsigned from = x64_ins(t, i->a)->ty, rm = i->aux & 7, d, ra;
+    bool is_unsigned = i->aux & IR_FCVT_UNSIGNED, trunc = rm == IR_RTZ;
+    int w = i->ty == IR_I64;
+    uint32_t label;
+
+    if (!x64_fty(from) || (i->ty != IR_I64 && i->ty != IR_I32) || (!trunc && rm != IR_RM_DYN) ||
+        (is_unsigned && !x64_cpu(t, X64_CPU_AVX512)))
+        return false;
+    d = x64_def(t, r, X64_GPRS);
+    ra = x64_use(t, i->a);
+    label = x64_again(t, i, d);
+    if (is_unsigned) {
+        x64_jcc_cold(t, CC_E, label);
+        x64_alu_ri(&t->out, ALU_CMP, w, d, -1);
+        x64_evex_usi(t, from, trunc ? 0x78 : 0x79, w, d, 0, ra);
+    } else {
+        x64_jcc_cold(t, CC_O, label); /* minimum - 1 overflows */
+        x64_alu_ri(&t->out, ALU_CMP, w, d, 1);
+        x64_rr(&t->out, x64_sop(from, trunc ? 0x2c : 0x2d), w, d, ra);
+    }
+    return true;
+}
+
+static bool x64_fcvt_if(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
+{
+    unsigned from = x64_ins(t, i->a)->ty, d, ra, x;
+    bool is_unsigned = i->aux & IR_FCVT_UNSIGNED;
+    bool exact = i->ty == IR_F64 && from == IR_I32;
+
+    if (!x64_fty(i->ty) || (from != IR_I64 && from != IR_I32) || (!exact && !x64_rm_dyn(i)) ||
+        (is_unsigned && from == IR_I64 && !x64_cpu(t, X64_CPU_AVX512)))
+        return false;
+    d = x64_def_fp(t, r);
+    ra = x64_use(t, x64_src(t, i->a));
+    if (is_unsigned && from == IR_I64) {
+        x64_evex_usi(t, i->ty, 0x7b, 1, d, d & 15, ra);
+    } else if (is_unsigned) {
+        x = x64_temp(t, X64_GPRS);
+        if (x64_cpu(t, X64_CPU_AVX))
+            x64_vrr(&t->out, x64_sop(i->ty, 0x2a), 1, d, d & 15, x);
+        else
+            x64_rr(&t->out, x64_sop(i->ty, 0x2a), 1, d, x);
+        x64_mov(&t->out, 0, x, ra);
+    } else if (x64_cpu(t, X64_CPU_AVX)) {
+        x64_vrr(&t->out, x64_sop(i->ty, 0x2a), from == IR_I64, d, d & 15, ra);
+    } else {
+        x64_rr(&t->out, x64_sop(i->ty, 0x2a), from == IR_I64, d, ra);
+    }
+    /* the conversion merges into d: no dependence on its old value */
+    if (x64_cpu(t, X64_CPU_AVX))
+        x64_vrr(&t->out, X64_OP(1, 0, 0x57), 0, d, d & 15, d);
+    else
+        x64_rr(&t->out, X64_OP(1, 0, 0x57), 0, d, d);
+    return true;
+}
+
+/* ---- environment ----------------------------------------------------- */
+
+static struct x64_mem x64_mxcsr(void) { return x64_vcpu(X64_VCPU_DISP(mxcsr)); }
+static void x64_stmxcsr(struct x64_t1 *t) { x64_rm(&t->out, X64_OP(1, 0, 0xae), 0, 3, x64_mxcsr()); }
+static void x64_ldmxcsr(struct x64_t1 *t) { x64_rm(&t->out, X64_OP(1, 0, 0xae), 0, 2, x64_mxcsr()); }
+
+/* x = table[x] */
+static void x64_byte_table(struct x64_t1 *t, unsigned x, unsigned k)
+{
+    struct x64_mem m = x64_const(k);
+
+    m.index = (uint8_t)x;
+    x64_rm(&t->out, X64_OP(1, 0, 0xb6), 0, x, m);
+}
+
+static void x64_flget(struct x64_t1 *t, ir_ref r)
+{
+    unsigned d = x64_def(t, r, X64_GPRS);
+
+    x64_byte_table(t, d, X64_K_FLAGS);
+    x64_alu_ri(&t->out, ALU_AND, 0, d, 63);
+    x64_rm(&t->out, 0x8b, 0, d, x64_mxcsr());
+    x64_stmxcsr(t);
+}
+
+/* Replaces the bits of MXCSR outside keep by x (shifted into place). */
+static void x64_mxcsr_bits(struct x64_t1 *t, unsigned x, int32_t keep)
+{
+    unsigned y = x64_temp(t, X64_GPRS);
+
+    x64_ldmxcsr(t);
+    x64_rm(&t->out, 0x89, 0, y, x64_mxcsr());
+    x64_alu_rr(&t->out, ALU_OR, 0, y, x);
+    x64_alu_ri(&t->out, ALU_AND, 0, y, keep);
+    x64_rm(&t->out, 0x8b, 0, y, x64_mxcsr());
+    x64_stmxcsr(t);
+}
+
+static void x64_flset(struct x64_t1 *t, struct ir_ins *i)
+{
+    unsigned ra = x64_use(t, x64_src(t, i->a)), x = x64_temp(t, X64_GPRS);
+
+    x64_mxcsr_bits(t, x, ~63);
+    x64_byte_table(t, x, X64_K_UNFLAGS);
+    x64_alu_ri(&t->out, ALU_AND, 0, x, 31);
+    x64_mov(&t->out, 0, x, ra);
+}
+
+static struct x64_mem x64_rm_mem(const struct x64_t1 *t)
+{
+    return x64_vcpu((int32_t)(t->f->guest->fpenv_offset + offsetof(struct ir_fpenv, rm)) -
+                    JIT_STATE_BIAS);
+}
+
+static void x64_rmset(struct x64_t1 *t, struct ir_ins *i)
+{
+    unsigned ra = x64_use(t, x64_src(t, i->a)), x = x64_temp(t, X64_GPRS);
+
+    x64_mxcsr_bits(t, x, ~0x6000);
+    x64_shift_i(&t->out, SH_SHL, 0, x, 13);
+    x64_byte_table(t, x, X64_K_ROUND);
+    x64_alu_ri(&t->out, ALU_AND, 0, x, 7);
+    x64_mov(&t->out, 0, x, ra);
+    x64_rm(&t->out, 0x89, 0, ra, x64_rm_mem(t));
+}
+
+/* ---- dispatch -------------------------------------------------------- */
+
+bool x64_emit_fp(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
+{
+    switch (i->op) {
+    case IR_FADD: return x64_farith(t, r, i, 0x58, true);
+    case IR_FSUB: return x64_farith(t, r, i, 0x5c, false);
+    case IR_FMUL: return x64_farith(t, r, i, 0x59, true);
+    case IR_FDIV: return x64_farith(t, r, i, 0x5e, false);
+    case IR_FSQRT: return x64_fsqrt(t, r, i);
+    case IR_FMA: return x64_fma(t, r, i);
+    case IR_FMIN:
+    case IR_FMAX: return x64_fminmax(t, r, i);
+    case IR_FROUND: return x64_fround(t, r, i);
+    case IR_FCMP:
+        if (!x64_fty(x64_ins(t, i->a)->ty))
+            return false;
+        x64_cmp_value(t, r);
+        return true;
+    case IR_FNEG:
+    case IR_FABS:
+    case IR_FCPYSGN: return x64_fsign(t, r, i);
+    case IR_FCVTFF: return x64_fcvt_ff(t, r, i);
+    case IR_FCVTFI: return x64_fcvt_fi(t, r, i);
+    case IR_FCVTIF: return x64_fcvt_if(t, r, i);
+    case IR_FBOX: return x64_box(t, r, i);
+    case IR_FUNBOX: return x64_unbox(t, r, i);
+    case IR_FLOW: return x64_low(t, r, i);
+    case IR_BITCAST: return x64_bitcast(t, r, i);
+    case IR_FLGET: x64_flget(t, r); return true;
+    case IR_FLSET: x64_flset(t, i); return true;
+    case IR_RMGET:
+        x64_rm(&t->out, 0x8b, 0, x64_def(t, r, X64_GPRS), x64_rm_mem(t));
+        return true;
+    case IR_RMSET: x64_rmset(t, i); return true;
+    default: return false;
+    }
+}
