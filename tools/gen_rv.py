@@ -78,9 +78,11 @@ class Insn:
         return any(f[0] == tok for f in self.fields)
 
     def encode(self, **v):
-        """Word of a 32-bit instruction; v gives rd, rs1, rs2, rs3, rm, q, imm."""
+        """The instruction's word; v gives rd, rs1, rs2, rs3, rm, q, imm."""
         w = self.match
         imm = v.get('imm', 0)
+        for bit, pos in self.imm_bits:
+            w |= (imm >> bit & 1) << pos
         val = {'d': v.get('rd', 0), 'd2': v.get('rd', 0), 's': v.get('rs1', 0),
                't': v.get('rs2', 0), 't2': v.get('rs2', 0), 'r': v.get('rs3', 0),
                'm': v.get('rm', 0), 'q': v.get('q', 0), 'z': v.get('rs1', 0), 'i': imm,
@@ -89,6 +91,8 @@ class Insn:
                'b5': (imm >> 1 & 15) << 1 | (imm >> 11 & 1),
                'j': (imm >> 20 & 1) << 19 | (imm >> 1 & 1023) << 9 | (imm >> 11 & 1) << 8 |
                     (imm >> 12 & 255)}
+        for tok in 'dst':
+            val[tok + "'"] = val[tok] - 8
         for tok, pos, n in self.fields:
             w |= (val[tok] & ((1 << n) - 1)) << pos
         return w
