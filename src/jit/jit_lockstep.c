@@ -5,6 +5,10 @@
  * back; then the code runs from the same state. Registers, FP status, next pc
  * and every byte the interpreter stored must agree. Regions that cannot be taken
  * back (atomics, helpers with effects) are not compared.
+ *
+ * Together with forced exits this checks state maps: what the map of the exit
+ * gives must be what the interpreter has when it arrives at the map's pc one
+ * guest instruction at a time.
  */
 #include "jit/jit_priv.h"
 
@@ -52,7 +56,8 @@ static bool do_rmw(void *ctx, uint64_t addr, unsigned size, int op, uint64_t val
     base_bug(__FILE__, __LINE__, "atomic operation in lockstep");
 }
 
-static void take_back(struct jit_undo *u)
+/* Keeps what is in memory now as new and puts back what was there before. */
+static void swap_new_old(struct jit_undo *u)
 {
     for (size_t i = u->log.len; i-- > 0;) {
         struct store *s = &u->log.data[i];
@@ -73,11 +78,11 @@ static uint64_t slot_of(const struct ir_slot *s, const void *state)
     return v;
 }
 
-static bool differ(struct jit_vcpu *v, const uint8_t *want, struct base_text *out)
+static bool differ(struct jit_vcpu *v, const uint8_t *want, uint64_t pc, struct base_text *out)
 {
     const struct ir_guest *g = v->jit->cfg.guest;
     const struct jit_undo *u = jit_thread_of(v)->undo;
-    uint64_t pc = jit_exit_pc(v), want_pc;
+    uint64_t want_pc;
     memcpy(&want_pc, want + g->pc_offset, 8);
     if (pc != want_pc)
         base_text_printf(out, "pc: interpreter %#llx, code %#llx\n", (unsigned long long)want_pc,
@@ -116,9 +121,86 @@ static void print_states(struct jit_vcpu *v, const uint8_t *before, const uint8_
                          (unsigned long long)slot_of(&g->slots[i], v->state));
 }
 
-void jit_lockstep(struct jit_vcpu *v, const struct jit_region *r)
+static void complain(struct jit_vcpu *v, const struct jit_region *r, const uint8_t *before,
+                     const uint8_t *want, const char *diff)
+{
+    FILE *out = v->jit->cfg.dump_file;
+    struct base_text states = {0};
+    print_states(v, before, want, &states);
+    fprintf(out, "lockstep: region at %#llx differs\n%s\n%s\n", (unsigned long long)r->key, diff,
+            states.data);
+    jit_dump_region(v->jit, out, "gihm", r->ir, r);
+    fflush(out);
+    base_bug(__FILE__, __LINE__, "code and interpreter disagree at %#llx: %s",
+             (unsigned long long)r->key, diff);
+}
+
+/* ---- maps ------------------------------------------------------------ */
+
+/* Interprets from the state in v to pc, one guest instruction at a time. */
+static bool step_to(struct jit_vcpu *v, uint64_t pc, unsigned max, const struct ir_mem *mem)
+{
+    struct jit_priv *p = v->jit->p;
+    struct jit_thread *t = jit_thread_of(v);
+    if (!t->single)
+        t->single = ir_func_new(v->jit->cfg.guest);
+    for (; max && *jit_pc_of(v) != pc; max--) {
+        struct ir_end end = {0};
+        pthread_mutex_lock(&p->lock);
+        bool ok = jit_form_into(v->jit, t->single, *jit_pc_of(v), jit_mode_of(v), 1);
+        pthread_mutex_unlock(&p->lock);
+        if (!ok)
+            return false;
+        jit_interpret(v, t->single, mem, &end);
+        *jit_pc_of(v) = end.target;
+        if (end.kind != IR_END_EXIT)
+            break;
+    }
+    return *jit_pc_of(v) == pc;
+}
+
+static void check_map(struct jit_vcpu *v, const struct jit_region *r, const uint8_t *before,
+                      uint32_t mxcsr)
 {
     struct jit *j = v->jit;
+    struct jit_undo *u = jit_thread_of(v)->undo;
+    const struct jit_deopt *d =
+        jit_table_at(&j->p->deopts, v->exit_id & ~(uint32_t)JIT_EXIT_DEOPT, sizeof *d);
+    uint8_t got[JIT_STATE_MAX], want[JIT_STATE_MAX];
+    uint32_t got_mxcsr = v->mxcsr;
+    struct base_text diff = {0};
+    uint64_t pc = jit_map_apply(j, &d->region->maps, d->map, &v->regs, v->spill, v->state);
+    struct ir_mem mem = {u, do_load, do_store, do_rmw};
+    memcpy(got, v->state, sizeof got);
+    memcpy(v->state, before, sizeof got);
+    v->mxcsr = mxcsr;
+    swap_new_old(u); /* what the code stored is taken back */
+    u->log.len = 0;
+    uint64_t flushes = j->p->flush_count;
+    jit_code_end(v);
+    bool arrived = step_to(v, pc, r->nguest, &mem);
+    jit_code_begin(v);
+    if (flushes != j->p->flush_count)
+        base_bug(__FILE__, __LINE__, "lockstep: the code cache is too small for several threads");
+    for (size_t i = 0; i < u->log.len; i++)
+        memcpy(u->log.data[i].new, (const void *)(uintptr_t)u->log.data[i].addr,
+               u->log.data[i].size);
+    memcpy(want, v->state, sizeof want);
+    memcpy(v->state, got, sizeof got);
+    v->mxcsr = got_mxcsr;
+    if (!arrived)
+        base_text_printf(&diff, "the interpreter does not get to %#llx\n", (unsigned long long)pc);
+    differ(v, want, pc, &diff);
+    if (diff.len) {
+        base_text_printf(&diff, "in map %u for pc %#llx\n", d->map, (unsigned long long)pc);
+        complain(v, r, before, want, diff.data);
+    }
+}
+
+/* ---- entry ----------------------------------------------------------- */
+
+void jit_lockstep(struct jit_vcpu *v, const struct jit_region *r)
+{
     struct jit_thread *t = jit_thread_of(v);
     uint8_t before[JIT_STATE_MAX], want[JIT_STATE_MAX];
     struct ir_end end = {0};
@@ -129,25 +211,21 @@ void jit_lockstep(struct jit_vcpu *v, const struct jit_region *r)
     struct ir_mem mem = {t->undo, do_load, do_store, do_rmw};
     memcpy(before, v->state, sizeof before);
     jit_interpret(v, r->ir, &mem, &end);
-    take_back(t->undo);
+    swap_new_old(t->undo);
     *jit_pc_of(v) = end.target;
     memcpy(want, v->state, sizeof want);
     memcpy(v->state, before, sizeof before);
     v->mxcsr = mxcsr;
     jit_enter(v, r);
-    if (v->exit_id & JIT_EXIT_DEOPT)
-        return; /* polled or forced out in the middle */
     if (v->exit_id == JIT_EXIT_MISS && v->poll)
         return;
-    struct base_text diff = {0};
-    if (differ(v, want, &diff)) {
-        struct base_text states = {0};
-        print_states(v, before, want, &states);
-        fprintf(j->cfg.dump_file, "lockstep: region at %#llx differs\n%s\n%s\n",
-                (unsigned long long)r->key, diff.data, states.data);
-        jit_dump_region(j, j->cfg.dump_file, "gihm", r->ir, r);
-        fflush(j->cfg.dump_file);
-        base_bug(__FILE__, __LINE__, "code and interpreter disagree at %#llx: %s",
-                 (unsigned long long)r->key, diff.data);
+    if (v->exit_id != JIT_EXIT_MISS && (v->exit_id & JIT_EXIT_DEOPT)) {
+        if (v->poll == 0)
+            check_map(v, r, before, mxcsr);
+        return;
     }
+    struct base_text diff = {0};
+    if (differ(v, want, jit_exit_pc(v), &diff))
+        complain(v, r, before, want, diff.data);
+    base_text_free(&diff);
 }
