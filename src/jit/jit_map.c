@@ -11,8 +11,8 @@
  *             signed for constants)
  *     0xff
  *
- * Applying a map never depends on order: every entry reads registers, spills,
- * constants or its own slot and writes its own slot.
+ * An entry may name another slot's place in the state, so all are read before
+ * any is written.
  */
 #include "jit/jit_priv.h"
 
@@ -151,10 +151,20 @@ uint64_t jit_map_apply(const struct jit *j, const struct jit_maps *m, unsigned n
 {
     const struct ir_guest *g = j->cfg.guest;
     const uint8_t *list, *p;
-    uint64_t pc = start_of(m, n, &list), listed[2] = {0, 0};
+    uint64_t pc = start_of(m, n, &list), listed[2] = {0, 0}, value[IR_MAX_SLOTS];
     struct entry e;
-    for (p = list; next_entry(&p, &e);)
+    for (p = list; next_entry(&p, &e);) {
+        uint64_t v = e.n;
+        switch (e.loc) {
+        case JIT_LOC_GPR: v = regs->gpr[e.n & 15]; break;
+        case JIT_LOC_FPR: v = regs->fpr[e.n & 31]; break;
+        case JIT_LOC_STATE: v = read_slot(&g->slots[e.n], state); break;
+        case JIT_LOC_SPILL: v = spill[e.n % JIT_SPILLS]; break;
+        default: break;
+        }
+        value[e.slot] = adjust(e.how, v);
         listed[e.slot >> 6] |= 1ull << (e.slot & 63);
+    }
     for (unsigned s = 0; s < g->nslots; s++) {
         if (listed[s >> 6] >> (s & 63) & 1)
             continue;
@@ -163,27 +173,8 @@ uint64_t jit_map_apply(const struct jit *j, const struct jit_maps *m, unsigned n
         else if (j->pin_fpr[s] >= 0)
             write_slot(&g->slots[s], state, regs->fpr[j->pin_fpr[s]]);
     }
-    for (p = list; next_entry(&p, &e);) {
-        const struct ir_slot *s = &g->slots[e.slot];
-        uint64_t v = e.n;
-        switch (e.loc) {
-        case JIT_LOC_GPR:
-            v = regs->gpr[e.n & 15];
-            break;
-        case JIT_LOC_FPR:
-            v = regs->fpr[e.n & 31];
-            break;
-        case JIT_LOC_STATE:
-            v = read_slot(s, state);
-            break;
-        case JIT_LOC_SPILL:
-            v = spill[e.n % JIT_SPILLS];
-            break;
-        default:
-            break;
-        }
-        write_slot(s, state, adjust(e.how, v));
-    }
+    for (p = list; next_entry(&p, &e);)
+        write_slot(&g->slots[e.slot], state, value[e.slot]);
     memcpy((char *)state + g->pc_offset, &pc, sizeof pc);
     return pc;
 }
@@ -199,7 +190,9 @@ void jit_map_print(const struct jit *j, const struct jit_maps *m, unsigned n,
     base_text_printf(out, "map %u pc 0x%llx", n, (unsigned long long)start_of(m, n, &p));
     while (next_entry(&p, &e)) {
         base_text_printf(out, " %s=%s", j->cfg.guest->slots[e.slot].name, loc[e.loc]);
-        if (e.loc != JIT_LOC_STATE)
+        if (e.loc == JIT_LOC_STATE)
+            base_text_printf(out, ".%s", j->cfg.guest->slots[e.n].name);
+        else
             base_text_printf(out, "%lld", (long long)e.n);
         base_text_printf(out, "%s", how[e.how]);
     }
