@@ -35,15 +35,14 @@ void ir_forget_values(struct ir_func *f)
 ir_ref ir_cse(struct ir_func *f, uint32_t head, uint32_t a, uint32_t b, uint32_t c, ir_ref min)
 {
     uint64_t w0 = head | (uint64_t)a << 32, w1 = b | (uint64_t)c << 32, old[2];
-    unsigned h =
-        (unsigned)((w0 * 0x9e3779b97f4a7c15u + (w1 ^ w1 >> 32) * 0xbf58476d1ce4e5b9u) >> 56);
+    unsigned h = (unsigned)((w0 * 0x9e3779b97f4a7c15u + (w1 ^ w1 >> 32) * 0xbf58476d1ce4e5b9u) >>
+                            56);
     ir_ref r;
 
     if (f->cse[h].gen == f->cse_gen) {
         r = IR_BIAS + f->cse[h].ref_off;
         memcpy(old, &f->ins[r], sizeof old);
-        if (old[0] == w0 && old[1] == w1 && r >= min)
-            return r;
+        if (old[0] == w0 && old[1] == w1 && r >= min) return r;
     }
     r = ir_append(f, head, a, b, c);
     f->cse[h].gen = f->cse_gen;
@@ -61,11 +60,9 @@ ir_ref ir_get(struct ir_func *f, unsigned slot)
     if (f->flags & IR_FLAG_NOFOLD)
         return ir_append(f, ir_head(IR_GET, ir_slot_type(f, slot), 0), slot, 0, 0);
     r = f->cur[slot];
-    if (r)
-        return r;
+    if (r) return r;
     r = f->entry[slot];
-    if (r)
-        return r;
+    if (r) return r;
     r = ir_append(f, ir_head(IR_GET, ir_slot_type(f, slot), 0), slot, 0, 0);
     f->entry[slot] = r;
     return r;
@@ -81,8 +78,7 @@ void ir_put(struct ir_func *f, unsigned slot, ir_ref v)
         return;
     }
     old = f->cur[slot];
-    if (v == old || (!old && v == f->entry[slot]))
-        return;
+    if (v == old || (!old && v == f->entry[slot])) return;
     ir_append(f, ir_head(IR_PUT, IR_NONE, 0), slot, v, old);
     f->cur[slot] = v;
     f->put_mask[slot >> 6] |= (uint64_t)1 << (slot & 63);
@@ -102,8 +98,7 @@ static inline void ir_fold_address(struct ir_func *f, ir_ref *a, uint32_t *disp)
     const struct ir_ins *i = &f->ins[*a];
     int64_t sum;
 
-    if (i->op != IR_ADD || !ir_is_const(i->b) || f->ins[i->b].op != IR_KI)
-        return;
+    if (i->op != IR_ADD || !ir_is_const(i->b) || f->ins[i->b].op != IR_KI) return;
     if (__builtin_add_overflow((int64_t)ir_kval(f, i->b), (int64_t)(int32_t)*disp, &sum) ||
         sum != (int32_t)sum)
         return;
@@ -116,8 +111,7 @@ static ir_ref ir_emit_ld(struct ir_func *f, uint32_t head, ir_ref a, uint32_t di
     ir_ref r;
 
     ir_fold_address(f, &a, &disp);
-    if (base_likely(!(head >> 16 & IR_SEQ_CST)))
-        return ir_cse(f, head, a, disp, 0, f->last_mem);
+    if (base_likely(!(head >> 16 & IR_SEQ_CST))) return ir_cse(f, head, a, disp, 0, f->last_mem);
     r = ir_append(f, head, a, disp, 0);
     f->last_mem = r + 1; /* nothing before an acquire is as good as after it */
     return r;
@@ -142,33 +136,22 @@ ir_ref ir_emit(struct ir_func *f, unsigned op, unsigned type, unsigned aux, uint
 {
     uint32_t head = ir_head(op, type, aux);
 
-    if (base_unlikely(f->flags & IR_FLAG_NOFOLD))
-        return ir_append(f, head, a, b, c);
-    if (base_likely(ir_ops[op].cls == IR_CLASS_P))
-        return ir_fold(f, head, a, b, c);
+    if (base_unlikely(f->flags & IR_FLAG_NOFOLD)) return ir_append(f, head, a, b, c);
+    if (base_likely(ir_ops[op].cls == IR_CLASS_P)) return ir_fold(f, head, a, b, c);
     switch (op) {
-    case IR_GET:
-        return ir_get(f, a);
-    case IR_PUT:
-        ir_put(f, a, b);
-        return IR_NIL;
-    case IR_LD:
-        return ir_emit_ld(f, head, a, b);
-    case IR_ST:
-        ir_fold_address(f, &a, &b);
-        return f->last_mem = ir_append(f, head, a, b, c);
+    case IR_GET: return ir_get(f, a);
+    case IR_PUT: ir_put(f, a, b); return IR_NIL;
+    case IR_LD: return ir_emit_ld(f, head, a, b);
+    case IR_ST: ir_fold_address(f, &a, &b); return f->last_mem = ir_append(f, head, a, b, c);
     case IR_AMO:
     case IR_CAS:
     case IR_LR:
     case IR_SC:
-    case IR_FENCE:
-        return f->last_mem = ir_append(f, head, a, b, c);
+    case IR_FENCE: return f->last_mem = ir_append(f, head, a, b, c);
     case IR_FLGET:
     case IR_FLSET:
-    case IR_RMSET:
-        return f->last_fp = ir_append(f, head, a, b, c);
-    case IR_HELPER:
-        return ir_emit_helper(f, head, a, b, c);
+    case IR_RMSET: return f->last_fp = ir_append(f, head, a, b, c);
+    case IR_HELPER: return ir_emit_helper(f, head, a, b, c);
     case IR_SIDE:
         if (ir_is_k(f, a, 0)) /* never taken */
             return IR_NIL;
@@ -177,7 +160,6 @@ ir_ref ir_emit(struct ir_func *f, unsigned op, unsigned type, unsigned aux, uint
         ir_forget_slots(f);
         ir_forget_values(f);
         return ir_append(f, head, 0, 0, 0);
-    default:
-        return ir_append(f, head, a, b, c);
+    default: return ir_append(f, head, a, b, c);
     }
 }

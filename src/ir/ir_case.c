@@ -17,19 +17,16 @@ char *ir_case_read(const char *file)
     char buffer[4096];
     size_t n;
 
-    if (!in)
-        return NULL;
+    if (!in) return NULL;
     base_text_printf(&t, "%s", "");
     errno = 0;
     while ((n = fread(buffer, 1, sizeof buffer, in)) > 0)
         base_text_printf(&t, "%.*s", (int)n, buffer);
     if (ferror(in)) {
         base_text_free(&t);
-        if (!errno)
-            errno = EIO;
+        if (!errno) errno = EIO;
     }
-    if (in != stdin)
-        fclose(in);
+    if (in != stdin) fclose(in);
     return t.data;
 }
 
@@ -58,8 +55,7 @@ static void ir_case_title(const char *p, char *title, size_t size)
     p += 3;
     p += strspn(p, " \t");
     n = strcspn(p, "\r\n");
-    while (n && isblank((unsigned char)p[n - 1]))
-        n--;
+    while (n && isblank((unsigned char)p[n - 1])) n--;
     snprintf(title, size, "%.*s", (int)(n < size ? n : size - 1), p);
 }
 
@@ -72,8 +68,7 @@ bool ir_case_next(const char **text, unsigned *line, struct ir_case *c, struct b
         p = ir_line_end(p);
         ++*line;
     }
-    if (!*p)
-        return false;
+    if (!*p) return false;
     memset(c, 0, sizeof *c);
     c->start = p;
     ir_case_title(p, c->name, sizeof c->name);
@@ -131,8 +126,7 @@ bool ir_case_normal(const char *input, const struct ir_guest *guest, struct base
     if (ok) {
         ir_print(f, out);
         ok = ir_case_load(f, out->data, &again);
-        if (ok)
-            ir_print(f, &again);
+        if (ok) ir_print(f, &again);
         if (!ok || strcmp(again.data, out->data) != 0) {
             base_text_printf(out, IR_CASE_BROKEN ": reads back as\n%s", again.data);
             ok = false;
@@ -164,8 +158,7 @@ static bool ir_world_load(void *ctx, uint64_t addr, unsigned size, uint64_t *v)
 {
     struct ir_world *w = ctx;
 
-    if (!ir_world_has(addr, size))
-        return false;
+    if (!ir_world_has(addr, size)) return false;
     *v = 0;
     memcpy(v, w->ram + (addr - IR_RAM_BASE), size);
     return true;
@@ -175,8 +168,7 @@ static bool ir_world_store(void *ctx, uint64_t addr, unsigned size, uint64_t v)
 {
     struct ir_world *w = ctx;
 
-    if (!ir_world_has(addr, size))
-        return false;
+    if (!ir_world_has(addr, size)) return false;
     memcpy(w->ram + (addr - IR_RAM_BASE), &v, size);
     return true;
 }
@@ -202,10 +194,8 @@ static uint64_t ir_world_amo(int op, unsigned bits, uint64_t old, uint64_t v)
 static bool ir_world_rmw(void *ctx, uint64_t addr, unsigned size, int op, uint64_t v,
                          uint64_t expected, uint64_t *old)
 {
-    if (!ir_world_load(ctx, addr, size, old))
-        return false;
-    if (op < 0)
-        return *old != expected || ir_world_store(ctx, addr, size, v);
+    if (!ir_world_load(ctx, addr, size, old)) return false;
+    if (op < 0) return *old != expected || ir_world_store(ctx, addr, size, v);
     return ir_world_store(ctx, addr, size, ir_world_amo(op, 8 * size, *old, v));
 }
 
@@ -226,8 +216,7 @@ static int ir_world_slot(const struct ir_world *w, const char *name)
     for (unsigned s = 0; w->guest && s < w->guest->nslots; s++)
         if (strncmp(name, w->guest->slots[s].name, sizeof w->guest->slots[s].name) == 0)
             return (int)s;
-    if (w->guest || name[0] != 's')
-        return -1;
+    if (w->guest || name[0] != 's') return -1;
     n = strtol(name + 1, &end, 10);
     return *end || n < 0 || n >= IR_MAX_SLOTS ? -1 : (int)n;
 }
@@ -245,8 +234,7 @@ static bool ir_world_poke(struct ir_world *w, const char *name, const char *byte
     for (; *bytes; bytes += 2, addr++) {
         unsigned v;
 
-        if (!ir_world_has(addr, 1) || sscanf(bytes, "%2x", &v) != 1 || !bytes[1])
-            return false;
+        if (!ir_world_has(addr, 1) || sscanf(bytes, "%2x", &v) != 1 || !bytes[1]) return false;
         w->ram[addr - IR_RAM_BASE] = (uint8_t)v;
     }
     return true;
@@ -258,8 +246,7 @@ static bool ir_world_set(struct ir_world *w, char *setting)
     int slot;
     uint64_t v;
 
-    if (!value)
-        return false;
+    if (!value) return false;
     *value++ = 0;
     v = strtoull(value, NULL, 0);
     if (strcmp(setting, "rm") == 0)
@@ -308,13 +295,10 @@ static void ir_world_print_end(const struct ir_world *w, struct base_text *out)
         break;
     case IR_END_TRAP:
         base_text_printf(out, "trap.%s 0x%" PRIx64, traps[e->trap], e->target);
-        if (e->info)
-            base_text_printf(out, ", 0x%" PRIx32, e->info);
+        if (e->info) base_text_printf(out, ", 0x%" PRIx32, e->info);
         base_text_printf(out, "\n");
         break;
-    case IR_END_POLL:
-        base_text_printf(out, "poll 0x%" PRIx64 "\n", e->target);
-        break;
+    case IR_END_POLL: base_text_printf(out, "poll 0x%" PRIx64 "\n", e->target); break;
     default:
         base_text_printf(out, "fault 0x%" PRIx64 ", address 0x%" PRIx64 "\n", e->target,
                          e->fault_addr);
@@ -332,8 +316,7 @@ static void ir_world_print(struct ir_world *w, struct ir_world *before, struct b
         uint64_t v;
 
         memcpy(&v, w->state + ir_world_offset(w, s), 8);
-        if (memcmp(&v, before->state + ir_world_offset(w, s), 8) == 0)
-            continue;
+        if (memcmp(&v, before->state + ir_world_offset(w, s), 8) == 0) continue;
         if (w->guest)
             base_text_printf(out, "%.8s", w->guest->slots[s].name);
         else
@@ -341,11 +324,9 @@ static void ir_world_print(struct ir_world *w, struct ir_world *before, struct b
         base_text_printf(out, "=0x%" PRIx64 "\n", v);
     }
     for (unsigned a = 0; a < IR_RAM_SIZE; a += 8) {
-        if (memcmp(w->ram + a, before->ram + a, 8) == 0)
-            continue;
+        if (memcmp(w->ram + a, before->ram + a, 8) == 0) continue;
         base_text_printf(out, "m%x=", IR_RAM_BASE + a);
-        for (unsigned k = 0; k < 8; k++)
-            base_text_printf(out, "%02x", w->ram[a + k]);
+        for (unsigned k = 0; k < 8; k++) base_text_printf(out, "%02x", w->ram[a + k]);
         base_text_printf(out, "\n");
     }
     if (ir_world_fpenv(w)->flags != ir_world_fpenv(before)->flags)
@@ -418,14 +399,12 @@ void ir_case_actual(const struct ir_case *c, unsigned n, const struct ir_guest *
     }
     f = ir_func_new(c->guest ? guest : NULL);
     folded = ir_func_new(f->guest);
-    if (!ir_case_load(f, c->input, out))
-        goto done;
+    if (!ir_case_load(f, c->input, out)) goto done;
     ir_copy(folded, f);
     if (strcmp(head, "fold") == 0) {
         ir_case_fold(folded, out);
     } else if (strcmp(head, "run") == 0 || strncmp(head, "run ", 4) == 0) {
-        if (!ir_case_runnable(f, out) || !ir_case_run(f, head, out))
-            goto done;
+        if (!ir_case_runnable(f, out) || !ir_case_run(f, head, out)) goto done;
         ir_case_run(folded, head, &other);
         if (strcmp(out->data, other.data) != 0)
             base_text_printf(&other, "the above: folded; as written:\n%s", out->data);

@@ -18,18 +18,18 @@
 enum { IR_CASE_SECTIONS = 16 };
 
 struct ir_section {
-    char head[512];       /* "fold", "run s1=5", "error" */
-    const char *body;     /* in the file's text */
+    char head[512];   /* "fold", "run s1=5", "error" */
+    const char *body; /* in the file's text */
     size_t len;
 };
 
 struct ir_case {
     char name[64];
-    bool guest;           /* asks for a guest */
-    const char *start;    /* its "===" line */
-    const char *input;    /* parse from here */
+    bool guest;        /* asks for a guest */
+    const char *start; /* its "===" line */
+    const char *input; /* parse from here */
     size_t input_len;
-    unsigned line;        /* of the input's first line, from 1 */
+    unsigned line; /* of the input's first line, from 1 */
     unsigned nsections;
     struct ir_section section[IR_CASE_SECTIONS];
 };

@@ -14,7 +14,10 @@ struct ir_copier {
     ir_ref *map; /* by ref - src->nk */
 };
 
-static ir_ref *ir_copy_at(const struct ir_copier *x, ir_ref r) { return &x->map[r - x->src->nk]; }
+static ir_ref *ir_copy_at(const struct ir_copier *x, ir_ref r)
+{
+    return &x->map[r - x->src->nk];
+}
 
 static uint32_t ir_copy_operand(const struct ir_copier *x, const struct ir_ins *i, unsigned n,
                                 uint32_t v)
@@ -42,14 +45,10 @@ static ir_ref ir_copy_ins(struct ir_copier *x, const struct ir_ins *i)
     uint32_t c;
 
     switch (i->op) {
-    case IR_IMARK:
-        ir_imark(f, ir_imark_pc(i), i->aux);
-        return IR_NIL;
+    case IR_IMARK: ir_imark(f, ir_imark_pc(i), i->aux); return IR_NIL;
     case IR_PHI: return ir_copy_phi(x, i);
     case IR_GET: return ir_get(f, i->a);
-    case IR_PUT:
-        ir_put(f, i->a, *ir_copy_at(x, i->b));
-        return IR_NIL;
+    case IR_PUT: ir_put(f, i->a, *ir_copy_at(x, i->b)); return IR_NIL;
     default:
         c = ir_copy_operand(x, i, 2, i->c);
         return ir_emit(f, i->op, i->ty, i->aux, ir_copy_operand(x, i, 0, i->a),
@@ -71,19 +70,16 @@ void ir_copy(struct ir_func *dst, const struct ir_func *src)
     dst->nguest = src->nguest;
     for (ir_ref r = src->nk; r < IR_BIAS; r++)
         *ir_copy_at(&x, r) = ir_k(dst, src->ins[r].op, src->ins[r].ty, ir_kval(src, r));
-    for (ir_ref r = IR_BIAS; r < src->nins; r++)
-        *ir_copy_at(&x, r) = ir_copy_ins(&x, &src->ins[r]);
+    for (ir_ref r = IR_BIAS; r < src->nins; r++) *ir_copy_at(&x, r) = ir_copy_ins(&x, &src->ins[r]);
     for (ir_ref r = IR_BIAS; r < dst->nins; r++) {
         struct ir_ins *i = &dst->ins[r];
 
-        if (i->op == IR_JMP)
-            i->a = ir_copy_block(&x, i->a);
+        if (i->op == IR_JMP) i->a = ir_copy_block(&x, i->a);
         if (i->op == IR_BR) {
             i->b = ir_copy_block(&x, i->b);
             i->c = ir_copy_block(&x, i->c);
         }
-        if (i->op != IR_PHI)
-            continue;
+        if (i->op != IR_PHI) continue;
         for (uint32_t n = 0; n < 2 * i->b; n++)
             dst->extra[i->a + n] = ir_copy_block(&x, dst->extra[i->a + n]);
     }

@@ -22,16 +22,16 @@ enum {
 enum { COMM = IR_F_COMM, FAULT = IR_F_FAULT, AUX = IR_F_AUX, FLAGS = IR_F_FLAGS };
 
 const struct ir_op_info ir_ops[IR_OP_COUNT] = {
-#define OP(NAME, text, cls, types, a, b, c, flags, latency, unit)                            \
-    [IR_##NAME] = {text, IR_CLASS_##cls, {IR_OPD_##a, IR_OPD_##b, IR_OPD_##c}, flags, latency, \
-                   T_##types},
+#define OP(NAME, text, cls, types, a, b, c, flags, latency, unit)                                  \
+    [IR_##NAME] = {text,  IR_CLASS_##cls, {IR_OPD_##a, IR_OPD_##b, IR_OPD_##c},                    \
+                   flags, latency,        T_##types},
 #include "ir/ir_ops.h"
 #undef OP
 };
 
 const uint8_t ir_type_bits_table[IR_TYPE_COUNT] = {
-    [IR_I1] = 1,    [IR_I8] = 8,    [IR_I16] = 16, [IR_I32] = 32,   [IR_I64] = 64,  [IR_I128] = 128,
-    [IR_F16] = 16,  [IR_F32] = 32,  [IR_F64] = 64, [IR_V128] = 128, [IR_REF] = 64,
+    [IR_I1] = 1,   [IR_I8] = 8,   [IR_I16] = 16, [IR_I32] = 32,   [IR_I64] = 64, [IR_I128] = 128,
+    [IR_F16] = 16, [IR_F32] = 32, [IR_F64] = 64, [IR_V128] = 128, [IR_REF] = 64,
 };
 
 unsigned ir_type_bits(unsigned type)
@@ -45,8 +45,8 @@ unsigned ir_type_bits(unsigned type)
 const char *ir_type_name(unsigned type)
 {
     static const char *const names[IR_TYPE_COUNT] = {
-        "none", "i1", "i8", "i16", "i32", "i64", "i128", "f16", "f32", "f64",
-        "v128", "v256", "v512", "ref",
+        "none", "i1",  "i8",  "i16",  "i32",  "i64",  "i128",
+        "f16",  "f32", "f64", "v128", "v256", "v512", "ref",
     };
 
     return type < IR_TYPE_COUNT ? names[type] : "?";
@@ -61,8 +61,7 @@ struct ir_func *ir_func_new(const struct ir_guest *guest)
     BASE_ASSERT(!guest || guest->nslots <= IR_MAX_SLOTS);
     f->guest = guest;
     f->base = base_alloc((IR_MAX_CONSTS + IR_MAX_INS) * sizeof *f->base);
-    f->ins = (struct ir_ins *)((uintptr_t)f->base -
-                               (IR_BIAS - IR_MAX_CONSTS) * sizeof *f->base);
+    f->ins = (struct ir_ins *)((uintptr_t)f->base - (IR_BIAS - IR_MAX_CONSTS) * sizeof *f->base);
     ir_func_reset(f);
     return f;
 }
@@ -81,8 +80,7 @@ void ir_func_reset(struct ir_func *f)
 
 void ir_func_free(struct ir_func *f)
 {
-    if (!f)
-        return;
+    if (!f) return;
     free(f->extra);
     free(f->base);
     free(f);
@@ -102,8 +100,7 @@ uint32_t ir_extra(struct ir_func *f, const uint32_t *pairs, unsigned n)
         f->cap_extra = (at + 2 * n) * 2;
         f->extra = base_realloc(f->extra, f->cap_extra * sizeof *f->extra);
     }
-    if (n)
-        memcpy(f->extra + at, pairs, 2 * n * sizeof *pairs);
+    if (n) memcpy(f->extra + at, pairs, 2 * n * sizeof *pairs);
     f->nextra = at + 2 * n;
     return at;
 }
@@ -121,12 +118,10 @@ ir_ref ir_k(struct ir_func *f, unsigned op, unsigned type, uint64_t v)
 
     if (r >= f->nk && r < IR_BIAS) {
         memcpy(&old, &f->ins[r], 4);
-        if (old == head && ir_kval(f, r) == v)
-            return r;
+        if (old == head && ir_kval(f, r) == v) return r;
     }
     r = f->nk - 1;
-    if (base_unlikely(r < IR_BIAS - IR_MAX_CONSTS))
-        ir_overflow(f);
+    if (base_unlikely(r < IR_BIAS - IR_MAX_CONSTS)) ir_overflow(f);
     f->nk = r;
     f->ins[r] = ir_make(head, (uint32_t)v, (uint32_t)(v >> 32), 0);
     f->khash[h] = (uint16_t)(IR_BIAS - r);

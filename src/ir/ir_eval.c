@@ -12,7 +12,10 @@ static enum sf_type ir_sf(unsigned type)
     return type == IR_F16 ? SF_F16 : type == IR_F32 ? SF_F32 : SF_F64;
 }
 
-static uint64_t ir_sign_bit(unsigned type) { return (uint64_t)1 << (ir_bits(type) - 1); }
+static uint64_t ir_sign_bit(unsigned type)
+{
+    return (uint64_t)1 << (ir_bits(type) - 1);
+}
 
 /* ---- integers -------------------------------------------------------- */
 
@@ -35,10 +38,8 @@ static uint64_t ir_eval_mulh(unsigned op, unsigned ty, uint64_t a, uint64_t b)
     unsigned bits = ir_bits(ty);
     __int128 x = ir_sval(ty, a), y = ir_sval(ty, b);
 
-    if (op == IR_MULHU)
-        return (uint64_t)((unsigned __int128)a * b >> bits);
-    if (op == IR_MULHSU)
-        y = (__int128)(unsigned __int128)b;
+    if (op == IR_MULHU) return (uint64_t)((unsigned __int128)a * b >> bits);
+    if (op == IR_MULHSU) y = (__int128)(unsigned __int128)b;
     return (uint64_t)(x * y >> bits);
 }
 
@@ -61,8 +62,7 @@ static uint64_t ir_eval_clmul(unsigned op, unsigned ty, uint64_t a, uint64_t b)
     unsigned __int128 r = 0;
 
     for (unsigned i = 0; i < ir_bits(ty); i++)
-        if (b >> i & 1)
-            r ^= (unsigned __int128)a << i;
+        if (b >> i & 1) r ^= (unsigned __int128)a << i;
     return (uint64_t)(op == IR_CLMULH ? r >> ir_bits(ty) : r);
 }
 
@@ -81,8 +81,7 @@ static uint64_t ir_eval_bytes(unsigned op, unsigned ty, uint64_t a)
         if (op == IR_ORCB)
             v = byte ? 0xff : 0;
         else
-            for (unsigned k = 0; k < 8; k++)
-                v |= (byte >> k & 1) << (7 - k);
+            for (unsigned k = 0; k < 8; k++) v |= (byte >> k & 1) << (7 - k);
         r |= v << i;
     }
     return r;
@@ -92,12 +91,9 @@ static uint64_t ir_eval_count(unsigned op, unsigned ty, uint64_t a)
 {
     unsigned bits = ir_bits(ty);
 
-    if (op == IR_POPC)
-        return (uint64_t)__builtin_popcountll(a);
-    if (!a)
-        return bits;
-    if (op == IR_CTZ)
-        return (uint64_t)__builtin_ctzll(a);
+    if (op == IR_POPC) return (uint64_t)__builtin_popcountll(a);
+    if (!a) return bits;
+    if (op == IR_CTZ) return (uint64_t)__builtin_ctzll(a);
     return (uint64_t)__builtin_clzll(a) - (64 - bits);
 }
 
@@ -126,15 +122,12 @@ static uint64_t ir_eval_fma(unsigned ty, unsigned aux, uint64_t a, uint64_t b, u
                             struct sf_env *e)
 {
     /* Flipping a NaN's sign does not show: NaN results are canonical. */
-    if (aux & IR_FMA_NEG_PROD)
-        a ^= ir_sign_bit(ty);
-    if (aux & IR_FMA_NEG_ADD)
-        c ^= ir_sign_bit(ty);
+    if (aux & IR_FMA_NEG_PROD) a ^= ir_sign_bit(ty);
+    if (aux & IR_FMA_NEG_ADD) c ^= ir_sign_bit(ty);
     return sf_fma(ir_sf(ty), a, b, c, e);
 }
 
-static uint64_t ir_eval_fcmp(enum sf_type t, unsigned aux, uint64_t a, uint64_t b,
-                             struct sf_env *e)
+static uint64_t ir_eval_fcmp(enum sf_type t, unsigned aux, uint64_t a, uint64_t b, struct sf_env *e)
 {
     bool signal = aux & IR_FCMP_SIGNAL;
 
@@ -164,8 +157,7 @@ static uint64_t ir_eval_fp(unsigned op, unsigned ty, unsigned aty, unsigned aux,
     struct sf_env e = {0};
     uint64_t r;
 
-    if (rm == IR_RM_DYN)
-        rm = env->rm;
+    if (rm == IR_RM_DYN) rm = env->rm;
     e.rm = rm > IR_RMM ? (uint32_t)IR_RNE : rm; /* lifters keep invalid modes away */
     switch (op) {
     case IR_FADD: r = sf_add(t, a, b, &e); break;
@@ -178,12 +170,8 @@ static uint64_t ir_eval_fp(unsigned op, unsigned ty, unsigned aty, unsigned aux,
     case IR_FMAX: r = (aux & IR_FMIN_NAN ? sf_maxm : sf_max)(t, a, b, &e); break;
     case IR_FCMP: r = ir_eval_fcmp(at, aux, a, b, &e); break;
     case IR_FCVTFF: r = sf_to_f(at, t, a, &e); break;
-    case IR_FCVTFI:
-        r = sf_to_int(at, a, (int)ir_bits(ty), !(aux & IR_FCVT_UNSIGNED), &e);
-        break;
-    case IR_FCVTIF:
-        r = sf_from_int(t, a, (int)ir_bits(aty), !(aux & IR_FCVT_UNSIGNED), &e);
-        break;
+    case IR_FCVTFI: r = sf_to_int(at, a, (int)ir_bits(ty), !(aux & IR_FCVT_UNSIGNED), &e); break;
+    case IR_FCVTIF: r = sf_from_int(t, a, (int)ir_bits(aty), !(aux & IR_FCVT_UNSIGNED), &e); break;
     case IR_FCVTMOD: r = sf_to_int_mod(a, &e); break;
     case IR_FROUND: r = sf_round(t, a, &e, aux & IR_FROUND_EXACT); break;
     default: base_bug(__FILE__, __LINE__, "ir_eval: operation %u is not pure", op);

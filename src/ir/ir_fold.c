@@ -33,7 +33,10 @@ static inline bool ir_zero(const struct ir_func *f, ir_ref r)
 {
     return ir_kb(f, r) && ir_kval(f, r) == 0;
 }
-static inline bool ir_pow2(uint64_t k) { return k && !(k & (k - 1)); }
+static inline bool ir_pow2(uint64_t k)
+{
+    return k && !(k & (k - 1));
+}
 
 static inline ir_ref ir_fold2(struct ir_func *f, unsigned op, unsigned ty, ir_ref a, ir_ref b)
 {
@@ -67,10 +70,8 @@ static __attribute__((noinline)) ir_ref ir_fold_const(struct ir_func *f, uint32_
 {
     unsigned op = head & 0xff, ty = head >> 8 & 0xff;
 
-    if (op == IR_SEL)
-        return ir_kval(f, a) ? b : c;
-    if (!ir_kb(f, a) || (b && !ir_kb(f, b)) || (c && !ir_kb(f, c)))
-        return IR_NIL;
+    if (op == IR_SEL) return ir_kval(f, a) ? b : c;
+    if (!ir_kb(f, a) || (b && !ir_kb(f, b)) || (c && !ir_kb(f, c))) return IR_NIL;
     return ir_kbits(f, ty,
                     ir_eval(op, ty, ir_ty(f, a), head >> 16, ir_kval(f, a), b ? ir_kval(f, b) : 0,
                             c ? ir_kval(f, c) : 0, NULL));
@@ -83,10 +84,8 @@ static ir_ref ir_fold_add_k(struct ir_func *f, unsigned ty, ir_ref a, ir_ref b)
     const struct ir_ins *i = &f->ins[a];
     uint64_t k = ir_kval(f, b);
 
-    if (k == 0)
-        return a;
-    if (i->op == IR_KADDR)
-        return ir_kaddr(f, ir_kval(f, a) + k);
+    if (k == 0) return a;
+    if (i->op == IR_KADDR) return ir_kaddr(f, ir_kval(f, a) + k);
     if (i->op == IR_ADD && ir_is_const(i->b)) {
         ir_ref x = i->a;
 
@@ -94,8 +93,7 @@ static ir_ref ir_fold_add_k(struct ir_func *f, unsigned ty, ir_ref a, ir_ref b)
             b = ir_kaddr(f, ir_kval(f, i->b) + k);
         } else {
             b = ir_ki(f, ty, ir_kval(f, i->b) + k);
-            if (ir_kval(f, b) == 0)
-                return x;
+            if (ir_kval(f, b) == 0) return x;
         }
         a = x;
     }
@@ -112,8 +110,7 @@ static ir_ref ir_fold_add(struct ir_func *f, unsigned ty, ir_ref a, ir_ref b)
         a = b;
         b = t;
     }
-    if (ir_kb(f, b))
-        return ir_fold_add_k(f, ty, a, b);
+    if (ir_kb(f, b)) return ir_fold_add_k(f, ty, a, b);
     i = &f->ins[a];
     if (ir_is_const(b) && i->op == IR_ADD && ir_kb(f, i->b)) { /* (x + k) + kaddr */
         ir_ref x = i->a;
@@ -128,12 +125,9 @@ static ir_ref ir_fold_sub(struct ir_func *f, uint32_t head, ir_ref a, ir_ref b)
 {
     unsigned ty = head >> 8 & 0xff;
 
-    if (a == b)
-        return ir_ki(f, ty, 0);
-    if (ir_kb(f, b))
-        return ir_fold_add_k(f, ty, a, ir_ki(f, ty, 0 - ir_kval(f, b)));
-    if (ir_zero(f, a))
-        return ir_fold1(f, IR_NEG, ty, b);
+    if (a == b) return ir_ki(f, ty, 0);
+    if (ir_kb(f, b)) return ir_fold_add_k(f, ty, a, ir_ki(f, ty, 0 - ir_kval(f, b)));
+    if (ir_zero(f, a)) return ir_fold1(f, IR_NEG, ty, b);
     return ir_cse(f, head, a, b, 0, 0);
 }
 
@@ -150,43 +144,34 @@ static ir_ref ir_fold_muldiv(struct ir_func *f, uint32_t head, ir_ref a, ir_ref 
         a = b;
         b = t;
     }
-    if (!ir_kb(f, b))
-        return ir_cse(f, head, a, b, 0, 0);
+    if (!ir_kb(f, b)) return ir_cse(f, head, a, b, 0, 0);
     k = ir_kval(f, b);
     switch (op) {
     case IR_MUL:
-        if (k == 0)
-            return b;
-        if (k == 1)
-            return a;
+        if (k == 0) return b;
+        if (k == 1) return a;
         if (ir_pow2(k))
             return ir_fold2(f, IR_SHL, ty, a, ir_ki(f, ty, (unsigned)__builtin_ctzll(k)));
         break;
     case IR_MULHS:
     case IR_MULHU:
     case IR_MULHSU:
-        if (k == 0)
-            return b;
+        if (k == 0) return b;
         break;
     case IR_DIVU:
         if (ir_pow2(k))
             return ir_fold2(f, IR_SHR, ty, a, ir_ki(f, ty, (unsigned)__builtin_ctzll(k)));
         /* fall through */
     case IR_DIVS:
-        if (k == 0)
-            return ir_ki(f, ty, ~(uint64_t)0);
-        if (k == 1)
-            return a;
+        if (k == 0) return ir_ki(f, ty, ~(uint64_t)0);
+        if (k == 1) return a;
         break;
     case IR_REMU:
-        if (ir_pow2(k))
-            return ir_fold2(f, IR_AND, ty, a, ir_ki(f, ty, k - 1));
+        if (ir_pow2(k)) return ir_fold2(f, IR_AND, ty, a, ir_ki(f, ty, k - 1));
         /* fall through */
     default:
-        if (k == 0)
-            return a;
-        if (k == 1)
-            return ir_ki(f, ty, 0);
+        if (k == 0) return a;
+        if (k == 1) return ir_ki(f, ty, 0);
         break;
     }
     return ir_cse(f, head, a, b, 0, 0);
@@ -203,8 +188,7 @@ static ir_ref ir_fold_not1(struct ir_func *f, uint32_t head, ir_ref a, ir_ref on
 
     if (i->op == IR_CMP)
         return ir_cse(f, ir_head(IR_CMP, IR_I1, opposite[i->aux]), i->a, i->b, 0, 0);
-    if (i->op == IR_XOR && ir_is_k(f, i->b, 1))
-        return i->a;
+    if (i->op == IR_XOR && ir_is_k(f, i->b, 1)) return i->a;
     return ir_cse(f, head, a, one, 0, 0);
 }
 
@@ -217,47 +201,41 @@ static ir_ref ir_fold_logic_k(struct ir_func *f, uint32_t head, ir_ref a, ir_ref
     switch (op) {
     case IR_AND:
         known = ir_known_mask(f, a);
-        if ((k & known) == known)
-            return a;
-        if ((k & known) == 0)
-            return ir_ki(f, ty, 0);
+        if ((k & known) == known) return a;
+        if ((k & known) == 0) return ir_ki(f, ty, 0);
         break;
     case IR_OR:
-        if (k == 0)
-            return a;
-        if (k == all)
-            return b;
+        if (k == 0) return a;
+        if (k == all) return b;
         break;
     default:
-        if (k == 0)
-            return a;
-        if (ty == IR_I1)
-            return ir_fold_not1(f, head, a, b);
-        if (k == all)
-            return ir_fold1(f, IR_NOT, ty, a);
+        if (k == 0) return a;
+        if (ty == IR_I1) return ir_fold_not1(f, head, a, b);
+        if (k == all) return ir_fold1(f, IR_NOT, ty, a);
         break;
     }
     if (i->op == op && ir_kb(f, i->b)) { /* (x op k1) op k2 */
         uint64_t k1 = ir_kval(f, i->b);
 
         return ir_fold2(f, op, ty, i->a,
-                        ir_ki(f, ty, op == IR_AND ? k & k1 : op == IR_OR ? k | k1 : k ^ k1));
+                        ir_ki(f, ty,
+                              op == IR_AND  ? k & k1
+                              : op == IR_OR ? k | k1
+                                            : k ^ k1));
     }
     return ir_cse(f, head, a, b, 0, 0);
 }
 
 static ir_ref ir_fold_logic(struct ir_func *f, uint32_t head, ir_ref a, ir_ref b)
 {
-    if (a == b)
-        return (head & 0xff) == IR_XOR ? ir_ki(f, head >> 8 & 0xff, 0) : a;
+    if (a == b) return (head & 0xff) == IR_XOR ? ir_ki(f, head >> 8 & 0xff, 0) : a;
     if (ir_is_const(a) && !ir_kb(f, b)) {
         ir_ref t = a;
 
         a = b;
         b = t;
     }
-    if (ir_kb(f, b))
-        return ir_fold_logic_k(f, head, a, b);
+    if (ir_kb(f, b)) return ir_fold_logic_k(f, head, a, b);
     return ir_cse(f, head, a, b, 0, 0);
 }
 
@@ -265,15 +243,14 @@ static ir_ref ir_fold_logic(struct ir_func *f, uint32_t head, ir_ref a, ir_ref b
 
 /* Shift pairs that are an extension of the low part: (x << s1) >> s2 with s2 <= s1 and the
  * part of a type's width. RISC-V without Zba extends, and scales indices, that way. */
-static ir_ref ir_fold_shift_pair(struct ir_func *f, unsigned op, unsigned ty, ir_ref x,
-                                 unsigned s1, unsigned s2)
+static ir_ref ir_fold_shift_pair(struct ir_func *f, unsigned op, unsigned ty, ir_ref x, unsigned s1,
+                                 unsigned s2)
 {
     unsigned width = ir_bits(ty) - s1;
     unsigned part = width == 32 ? IR_I32 : width == 16 ? IR_I16 : width == 8 ? IR_I8 : IR_NONE;
     ir_ref r;
 
-    if (part == IR_NONE || s2 > s1)
-        return IR_NIL;
+    if (part == IR_NONE || s2 > s1) return IR_NIL;
     r = ir_fold1(f, IR_TRUNC, part, x);
     r = ir_fold1(f, op == IR_SHR ? IR_ZEXT : IR_SEXT, ty, r);
     return s1 == s2 ? r : ir_fold2(f, IR_SHL, ty, r, ir_ki(f, ty, s1 - s2));
@@ -291,8 +268,7 @@ static ir_ref ir_fold_shift(struct ir_func *f, uint32_t head, ir_ref a, ir_ref b
         return ir_zero(f, a) ? a : ir_cse(f, head, a, b, 0, 0);
     }
     s = (unsigned)ir_kval(f, b) & (bits - 1);
-    if (s == 0)
-        return a;
+    if (s == 0) return a;
     i = &f->ins[a];
     if ((i->op == op || i->op == IR_SHL) && op != IR_ROL && op != IR_ROR && ir_kb(f, i->b)) {
         ir_ref x = i->a, r;
@@ -300,18 +276,14 @@ static ir_ref ir_fold_shift(struct ir_func *f, uint32_t head, ir_ref a, ir_ref b
         s1 = (unsigned)ir_kval(f, i->b);
         if (i->op == op) {
             s += s1;
-            if (s >= bits && op != IR_SAR)
-                return ir_ki(f, ty, 0);
+            if (s >= bits && op != IR_SAR) return ir_ki(f, ty, 0);
             return ir_cse(f, head, x, ir_ki(f, ty, s < bits ? s : bits - 1), 0, 0);
         }
         r = ir_fold_shift_pair(f, op, ty, x, s1, s);
-        if (r)
-            return r;
+        if (r) return r;
     }
-    if (op == IR_SHR && i->op == IR_ZEXT && s >= ir_bits(ir_ty(f, i->a)))
-        return ir_ki(f, ty, 0);
-    if (ir_kval(f, b) != s)
-        b = ir_ki(f, ty, s);
+    if (op == IR_SHR && i->op == IR_ZEXT && s >= ir_bits(ir_ty(f, i->a))) return ir_ki(f, ty, 0);
+    if (ir_kval(f, b) != s) b = ir_ki(f, ty, s);
     return ir_cse(f, head, a, b, 0, 0);
 }
 
@@ -327,19 +299,15 @@ static ir_ref ir_fold_ext(struct ir_func *f, uint32_t head, ir_ref a)
     case IR_ZEXT: /* its top bit is 0: either extension adds zeros */
         return ir_cse(f, ir_head(IR_ZEXT, ty, 0), i->a, 0, 0, 0);
     case IR_SEXT:
-        if (op == IR_SEXT)
-            return ir_cse(f, head, i->a, 0, 0, 0);
+        if (op == IR_SEXT) return ir_cse(f, head, i->a, 0, 0, 0);
         break;
     case IR_TRUNC:
         /* back to x if x has nothing above what was kept */
-        if (ir_ty(f, i->a) != ty)
-            break;
+        if (ir_ty(f, i->a) != ty) break;
         sign = op == IR_SEXT;
-        if (ir_known_mask(f, i->a) <= ir_mask(i->ty) >> sign)
-            return i->a;
+        if (ir_known_mask(f, i->a) <= ir_mask(i->ty) >> sign) return i->a;
         break;
-    default:
-        break;
+    default: break;
     }
     return ir_cse(f, head, a, 0, 0, 0);
 }
@@ -350,20 +318,17 @@ static ir_ref ir_fold_trunc(struct ir_func *f, uint32_t head, ir_ref a)
     const struct ir_ins *i = &f->ins[a];
 
     switch (i->op) {
-    case IR_TRUNC:
-        return ir_fold1(f, IR_TRUNC, ty, i->a);
+    case IR_TRUNC: return ir_fold1(f, IR_TRUNC, ty, i->a);
     case IR_SEXT:
     case IR_ZEXT:
         src = ir_ty(f, i->a);
-        if (src == ty)
-            return i->a;
+        if (src == ty) return i->a;
         return ir_fold1(f, ir_bits(src) < ir_bits(ty) ? i->op : IR_TRUNC, ty, i->a);
     case IR_AND:
         if (ir_kb(f, i->b) && (ir_kval(f, i->b) & ir_mask(ty)) == ir_mask(ty))
             return ir_fold1(f, IR_TRUNC, ty, i->a);
         break;
-    default:
-        break;
+    default: break;
     }
     return ir_cse(f, head, a, 0, 0, 0);
 }
@@ -392,10 +357,8 @@ static ir_ref ir_fold_cmp_k(struct ir_func *f, unsigned cc, ir_ref a, ir_ref b)
             return ir_fold(f, ir_head(IR_CMP, IR_I1, cc), i->a, i->b, 0);
     }
     if (cc <= IR_NE && i->op == IR_ZEXT && ir_ty(f, i->a) == IR_I1) {
-        if (k > 1)
-            return ir_ki(f, IR_I1, cc == IR_NE);
-        if ((cc == IR_NE) == (k == 0))
-            return i->a;
+        if (k > 1) return ir_ki(f, IR_I1, cc == IR_NE);
+        if ((cc == IR_NE) == (k == 0)) return i->a;
         return ir_fold2(f, IR_XOR, IR_I1, i->a, ir_ki(f, IR_I1, 1));
     }
     return ir_cse(f, ir_head(IR_CMP, IR_I1, cc), a, b, 0, 0);
@@ -408,8 +371,7 @@ static ir_ref ir_fold_cmp(struct ir_func *f, unsigned cc, ir_ref a, ir_ref b)
     /* conditions that hold for equal operands */
     enum { REFLEXIVE = 1 << IR_EQ | 1 << IR_LES | 1 << IR_GES | 1 << IR_LEU | 1 << IR_GEU };
 
-    if (a == b)
-        return ir_ki(f, IR_I1, REFLEXIVE >> cc & 1);
+    if (a == b) return ir_ki(f, IR_I1, REFLEXIVE >> cc & 1);
     if (ir_is_const(a) && !ir_is_const(b)) {
         ir_ref t = a;
 
@@ -417,8 +379,7 @@ static ir_ref ir_fold_cmp(struct ir_func *f, unsigned cc, ir_ref a, ir_ref b)
         b = t;
         cc = swapped[cc];
     }
-    if (ir_kb(f, b) && !ir_is_const(a))
-        return ir_fold_cmp_k(f, cc, a, b);
+    if (ir_kb(f, b) && !ir_is_const(a)) return ir_fold_cmp_k(f, cc, a, b);
     return ir_cse(f, ir_head(IR_CMP, IR_I1, cc), a, b, 0, 0);
 }
 
@@ -427,10 +388,8 @@ static ir_ref ir_fold_sel(struct ir_func *f, uint32_t head, ir_ref a, ir_ref b, 
     unsigned ty = head >> 8 & 0xff;
     const struct ir_ins *i = &f->ins[a];
 
-    if (b == c)
-        return b;
-    if (ir_is_const(a))
-        return ir_kval(f, a) ? b : c;
+    if (b == c) return b;
+    if (ir_is_const(a)) return ir_kval(f, a) ? b : c;
     if (i->op == IR_XOR && ir_is_k(f, i->b, 1)) { /* the opposite condition */
         ir_ref t = b;
 
@@ -441,11 +400,9 @@ static ir_ref ir_fold_sel(struct ir_func *f, uint32_t head, ir_ref a, ir_ref b, 
     if (ir_is_int(ty) && ir_kb(f, b) && ir_kb(f, c)) {
         uint64_t kb = ir_kval(f, b), kc = ir_kval(f, c);
 
-        if (kb == 1 && kc == 0)
-            return ir_fold1(f, IR_ZEXT, ty, a);
+        if (kb == 1 && kc == 0) return ir_fold1(f, IR_ZEXT, ty, a);
         if (kb == 0 && kc == 1)
-            return ir_fold1(f, IR_ZEXT, ty,
-                            ir_fold2(f, IR_XOR, IR_I1, a, ir_ki(f, IR_I1, 1)));
+            return ir_fold1(f, IR_ZEXT, ty, ir_fold2(f, IR_XOR, IR_I1, a, ir_ki(f, IR_I1, 1)));
     }
     return ir_cse(f, head, a, b, c, 0);
 }
@@ -463,30 +420,22 @@ static ir_ref ir_fold_unary(struct ir_func *f, uint32_t head, ir_ref a)
     case IR_FNEG:
     case IR_BSWAP:
     case IR_BREV8:
-        if (i->op == op)
-            return i->a;
-        if (op == IR_NEG && i->op == IR_SUB)
-            return ir_fold2(f, IR_SUB, ty, i->b, i->a);
+        if (i->op == op) return i->a;
+        if (op == IR_NEG && i->op == IR_SUB) return ir_fold2(f, IR_SUB, ty, i->b, i->a);
         break;
     case IR_FABS:
-        if (i->op == IR_FABS)
-            return a;
-        if (i->op == IR_FNEG)
-            return ir_cse(f, head, i->a, 0, 0, 0);
+        if (i->op == IR_FABS) return a;
+        if (i->op == IR_FNEG) return ir_cse(f, head, i->a, 0, 0, 0);
         break;
     case IR_BITCAST:
-        if (i->ty == ty)
-            return a;
-        if (i->op == IR_BITCAST)
-            return ir_fold1(f, op, ty, i->a);
+        if (i->ty == ty) return a;
+        if (i->op == IR_BITCAST) return ir_fold1(f, op, ty, i->a);
         break;
     case IR_FUNBOX: /* a value boxed from the same type is there unchanged */
     case IR_FLOW:
-        if (i->op == IR_FBOX && ir_ty(f, i->a) == ty)
-            return i->a;
+        if (i->op == IR_FBOX && ir_ty(f, i->a) == ty) return i->a;
         break;
-    default:
-        break;
+    default: break;
     }
     return ir_cse(f, head, a, 0, 0, 0);
 }
@@ -500,14 +449,11 @@ ir_ref ir_fold(struct ir_func *f, uint32_t head, ir_ref a, ir_ref b, ir_ref c)
     if (base_unlikely(!((a | b | c) & IR_BIAS)) && !(ir_ops[op].flags & IR_F_FLAGS)) {
         ir_ref r = ir_fold_const(f, head, a, b, c);
 
-        if (r)
-            return r;
+        if (r) return r;
     }
     switch (op) {
-    case IR_ADD:
-        return ir_fold_add(f, ty, a, b);
-    case IR_SUB:
-        return ir_fold_sub(f, head, a, b);
+    case IR_ADD: return ir_fold_add(f, ty, a, b);
+    case IR_SUB: return ir_fold_sub(f, head, a, b);
     case IR_MUL:
     case IR_MULHS:
     case IR_MULHU:
@@ -515,23 +461,18 @@ ir_ref ir_fold(struct ir_func *f, uint32_t head, ir_ref a, ir_ref b, ir_ref c)
     case IR_DIVS:
     case IR_DIVU:
     case IR_REMS:
-    case IR_REMU:
-        return ir_fold_muldiv(f, head, a, b);
+    case IR_REMU: return ir_fold_muldiv(f, head, a, b);
     case IR_AND:
     case IR_OR:
-    case IR_XOR:
-        return ir_fold_logic(f, head, a, b);
+    case IR_XOR: return ir_fold_logic(f, head, a, b);
     case IR_SHL:
     case IR_SHR:
     case IR_SAR:
     case IR_ROL:
-    case IR_ROR:
-        return ir_fold_shift(f, head, a, b);
+    case IR_ROR: return ir_fold_shift(f, head, a, b);
     case IR_SEXT:
-    case IR_ZEXT:
-        return ir_fold_ext(f, head, a);
-    case IR_TRUNC:
-        return ir_fold_trunc(f, head, a);
+    case IR_ZEXT: return ir_fold_ext(f, head, a);
+    case IR_TRUNC: return ir_fold_trunc(f, head, a);
     case IR_NOT:
     case IR_NEG:
     case IR_BSWAP:
@@ -540,27 +481,20 @@ ir_ref ir_fold(struct ir_func *f, uint32_t head, ir_ref a, ir_ref b, ir_ref c)
     case IR_FNEG:
     case IR_FABS:
     case IR_FUNBOX:
-    case IR_FLOW:
-        return ir_fold_unary(f, head, a);
-    case IR_CMP:
-        return ir_fold_cmp(f, head >> 16, a, b);
-    case IR_SEL:
-        return ir_fold_sel(f, head, a, b, c);
+    case IR_FLOW: return ir_fold_unary(f, head, a);
+    case IR_CMP: return ir_fold_cmp(f, head >> 16, a, b);
+    case IR_SEL: return ir_fold_sel(f, head, a, b, c);
     case IR_MINS:
     case IR_MAXS:
     case IR_MINU:
     case IR_MAXU:
-        if (a == b)
-            return a;
+        if (a == b) return a;
         /* fall through */
     case IR_CLMUL:
     case IR_CLMULH:
-        if (ir_is_const(a) && !ir_kb(f, b))
-            return ir_cse(f, head, b, a, 0, 0);
+        if (ir_is_const(a) && !ir_kb(f, b)) return ir_cse(f, head, b, a, 0, 0);
         return ir_cse(f, head, a, b, 0, 0);
-    case IR_FCPYSGN:
-        return a == b ? a : ir_cse(f, head, a, b, 0, 0);
-    default:
-        return ir_cse(f, head, a, b, c, ir_ops[op].flags & IR_F_FLAGS ? f->last_fp : 0);
+    case IR_FCPYSGN: return a == b ? a : ir_cse(f, head, a, b, 0, 0);
+    default: return ir_cse(f, head, a, b, c, ir_ops[op].flags & IR_F_FLAGS ? f->last_fp : 0);
     }
 }

@@ -16,8 +16,8 @@ struct ir_run {
     const struct ir_mem *mem;
     struct ir_end *end;
     char *state;
-    uint64_t *v;        /* values; v[r] for references, constants included */
-    uint64_t pc;        /* of the last IMARK */
+    uint64_t *v; /* values; v[r] for references, constants included */
+    uint64_t pc; /* of the last IMARK */
     struct ir_fpenv *fpenv;
     struct ir_reservation *res;
     uint64_t *state_pc;
@@ -90,12 +90,9 @@ static bool ir_do_ld(struct ir_run *x, const struct ir_ins *i, uint64_t *v)
 {
     unsigned order = i->aux & IR_SEQ_CST;
 
-    if (order == IR_SEQ_CST)
-        atomic_thread_fence(memory_order_seq_cst);
-    if (!ir_do_load(x, x->v[i->a] + (uint64_t)(int32_t)i->b, ir_bits(i->ty) / 8, v))
-        return false;
-    if (order)
-        atomic_thread_fence(memory_order_acquire);
+    if (order == IR_SEQ_CST) atomic_thread_fence(memory_order_seq_cst);
+    if (!ir_do_load(x, x->v[i->a] + (uint64_t)(int32_t)i->b, ir_bits(i->ty) / 8, v)) return false;
+    if (order) atomic_thread_fence(memory_order_acquire);
     return true;
 }
 
@@ -104,16 +101,13 @@ static bool ir_do_st(struct ir_run *x, const struct ir_ins *i)
     uint64_t addr = x->v[i->a] + (uint64_t)(int32_t)i->b, v = x->v[i->c];
     unsigned size = ir_bits(ir_ty(x->f, i->c)) / 8, order = i->aux & IR_SEQ_CST;
 
-    if (order)
-        atomic_thread_fence(memory_order_release);
+    if (order) atomic_thread_fence(memory_order_release);
     if (x->mem && x->mem->store) {
-        if (!x->mem->store(x->mem->ctx, addr, size, v))
-            return ir_end_fault(x, addr);
+        if (!x->mem->store(x->mem->ctx, addr, size, v)) return ir_end_fault(x, addr);
     } else {
         ir_store_direct(addr, size, v);
     }
-    if (order == IR_SEQ_CST)
-        atomic_thread_fence(memory_order_seq_cst);
+    if (order == IR_SEQ_CST) atomic_thread_fence(memory_order_seq_cst);
     return true;
 }
 
@@ -165,19 +159,16 @@ static bool ir_do_rmw(struct ir_run *x, uint64_t addr, unsigned ty, int op, uint
 {
     unsigned size = ir_bits(ty) / 8;
 
-    if (addr & (size - 1))
-        return ir_end_align(x, addr);
+    if (addr & (size - 1)) return ir_end_align(x, addr);
     if (x->mem && x->mem->rmw)
-        return x->mem->rmw(x->mem->ctx, addr, size, op, v, expected, old) ||
-               ir_end_fault(x, addr);
+        return x->mem->rmw(x->mem->ctx, addr, size, op, v, expected, old) || ir_end_fault(x, addr);
     if (op < 0) {
         *old = ir_cas_direct(addr, size, expected, v);
         return true;
     }
     for (uint64_t seen = ir_load_direct(addr, size);; seen = *old) {
         *old = ir_cas_direct(addr, size, seen, ir_amo_value((unsigned)op, ty, seen, v));
-        if (*old == seen)
-            return true;
+        if (*old == seen) return true;
     }
 }
 
@@ -187,14 +178,11 @@ static bool ir_do_lr(struct ir_run *x, const struct ir_ins *i, uint64_t *v)
     unsigned size = ir_bits(i->ty) / 8;
     uint64_t version;
 
-    if (addr & (size - 1))
-        return ir_end_align(x, addr);
+    if (addr & (size - 1)) return ir_end_align(x, addr);
     /* the version first: an SC between the two then shows */
     version = atomic_load_explicit(&ir_res_versions[ir_res_hash(addr)], memory_order_acquire);
-    if ((i->aux & IR_SEQ_CST) == IR_SEQ_CST)
-        atomic_thread_fence(memory_order_seq_cst);
-    if (!ir_do_load(x, addr, size, v))
-        return false;
+    if ((i->aux & IR_SEQ_CST) == IR_SEQ_CST) atomic_thread_fence(memory_order_seq_cst);
+    if (!ir_do_load(x, addr, size, v)) return false;
     atomic_thread_fence(memory_order_acquire);
     x->res->addr = addr;
     x->res->value = *v;
@@ -208,14 +196,12 @@ static bool ir_do_sc(struct ir_run *x, const struct ir_ins *i, uint64_t *failed)
     unsigned ty = ir_ty(x->f, i->b);
     _Atomic uint32_t *version = &ir_res_versions[ir_res_hash(addr)];
 
-    if (addr & (ir_bits(ty) / 8 - 1))
-        return ir_end_align(x, addr);
+    if (addr & (ir_bits(ty) / 8 - 1)) return ir_end_align(x, addr);
     expected = x->res->value & ir_mask(ty);
     *failed = 1;
     if (x->res->addr == addr &&
         (i->aux & IR_SC_CONSTRAINED || atomic_load(version) == x->res->version)) {
-        if (!ir_do_rmw(x, addr, ty, -1, x->v[i->b], expected, &old))
-            return false;
+        if (!ir_do_rmw(x, addr, ty, -1, x->v[i->b], expected, &old)) return false;
         if (old == expected) {
             atomic_fetch_add(version, 1);
             *failed = 0;
@@ -244,8 +230,7 @@ static ir_ref ir_enter(struct ir_run *x, ir_ref from, ir_ref to)
     ir_ref first = to + 1, r = first;
     bool many;
 
-    while (r < f->nins && f->ins[r].op == IR_PHI)
-        r++;
+    while (r < f->nins && f->ins[r].op == IR_PHI) r++;
     many = r - first > BASE_ARRAY_SIZE(inline_tmp);
     if (many) /* the array of values has room behind the last instruction for a second copy */
         tmp = x->v + IR_BIAS + IR_MAX_INS;
@@ -253,8 +238,7 @@ static ir_ref ir_enter(struct ir_run *x, ir_ref from, ir_ref to)
         const uint32_t *pair = f->extra + f->ins[p].a;
 
         for (unsigned n = f->ins[p].b; n; n--, pair += 2)
-            if (pair[0] == from)
-                tmp[p - first] = x->v[pair[1]];
+            if (pair[0] == from) tmp[p - first] = x->v[pair[1]];
     }
     memcpy(x->v + first, tmp, (r - first) * sizeof *tmp);
     return r;
@@ -309,9 +293,7 @@ static void ir_loop(struct ir_run *x, const volatile uint32_t *poll)
 
         BASE_DASSERT(r < f->nins);
         switch (i->op) {
-        case IR_IMARK:
-            *x->state_pc = x->pc = ir_imark_pc(i);
-            break;
+        case IR_IMARK: *x->state_pc = x->pc = ir_imark_pc(i); break;
         case IR_BLOCK: /* fell into: not in verified functions */
             base_bug(__FILE__, __LINE__, "%%%u: block entered without a jump", r - IR_BIAS);
         case IR_JMP:
@@ -359,28 +341,23 @@ static void ir_loop(struct ir_run *x, const volatile uint32_t *poll)
         case IR_TRUNC: v[r] = v[i->a] & ir_mask(i->ty); break;
         case IR_SEL: v[r] = v[v[i->a] ? i->b : i->c]; break;
         case IR_LD:
-            if (!ir_do_ld(x, i, &v[r]))
-                return;
+            if (!ir_do_ld(x, i, &v[r])) return;
             break;
         case IR_ST:
-            if (!ir_do_st(x, i))
-                return;
+            if (!ir_do_st(x, i)) return;
             break;
         case IR_AMO:
             if (!ir_do_rmw(x, v[i->a], i->ty, i->aux >> IR_AMO_SHIFT & 15, v[i->b], 0, &v[r]))
                 return;
             break;
         case IR_CAS:
-            if (!ir_do_rmw(x, v[i->a], i->ty, -1, v[i->c], v[i->b], &v[r]))
-                return;
+            if (!ir_do_rmw(x, v[i->a], i->ty, -1, v[i->c], v[i->b], &v[r])) return;
             break;
         case IR_LR:
-            if (!ir_do_lr(x, i, &v[r]))
-                return;
+            if (!ir_do_lr(x, i, &v[r])) return;
             break;
         case IR_SC:
-            if (!ir_do_sc(x, i, &v[r]))
-                return;
+            if (!ir_do_sc(x, i, &v[r])) return;
             break;
         case IR_FENCE: ir_do_fence(i->aux); break;
         case IR_FLGET: v[r] = x->fpenv->flags & 31; break;
@@ -414,7 +391,6 @@ void ir_interp(const struct ir_func *f, void *state, const struct ir_mem *mem,
     };
 
     x.pc = *x.state_pc;
-    for (ir_ref r = f->nk; r < IR_BIAS; r++)
-        x.v[r] = ir_kval(f, r);
+    for (ir_ref r = f->nk; r < IR_BIAS; r++) x.v[r] = ir_kval(f, r);
     ir_loop(&x, poll);
 }

@@ -39,8 +39,7 @@ static bool ir_fail(struct ir_parser *x, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(why, sizeof why, fmt, ap);
     va_end(ap);
-    if (x->error)
-        base_text_printf(x->error, "line %u: %s", x->line, why);
+    if (x->error) base_text_printf(x->error, "line %u: %s", x->line, why);
     return false;
 }
 
@@ -49,11 +48,9 @@ static bool ir_fail(struct ir_parser *x, const char *fmt, ...)
 /* Skips blanks and comments within the line. */
 static void ir_blanks(struct ir_parser *x)
 {
-    while (*x->p == ' ' || *x->p == '\t' || *x->p == '\r')
-        x->p++;
+    while (*x->p == ' ' || *x->p == '\t' || *x->p == '\r') x->p++;
     if (*x->p == ';')
-        while (*x->p && *x->p != '\n')
-            x->p++;
+        while (*x->p && *x->p != '\n') x->p++;
 }
 
 static void ir_blank_lines(struct ir_parser *x)
@@ -69,8 +66,7 @@ static bool ir_accept(struct ir_parser *x, const char *s)
     size_t n = strlen(s);
 
     ir_blanks(x);
-    if (strncmp(x->p, s, n) != 0)
-        return false;
+    if (strncmp(x->p, s, n) != 0) return false;
     /* a word must not go on */
     if (isalnum((unsigned char)s[n - 1]) && (isalnum((unsigned char)x->p[n]) || x->p[n] == '_'))
         return false;
@@ -80,9 +76,9 @@ static bool ir_accept(struct ir_parser *x, const char *s)
 
 static bool ir_expect(struct ir_parser *x, const char *s)
 {
-    return ir_accept(x, s) || ir_fail(x, "'%s' expected at '%.*s'", s,
-                                      (int)strcspn(x->p, "\n") > 20 ? 20 : (int)strcspn(x->p, "\n"),
-                                      x->p);
+    return ir_accept(x, s) ||
+           ir_fail(x, "'%s' expected at '%.*s'", s,
+                   (int)strcspn(x->p, "\n") > 20 ? 20 : (int)strcspn(x->p, "\n"), x->p);
 }
 
 /* A word of letters, digits and '_' of at most size - 1 characters. */
@@ -90,10 +86,8 @@ static bool ir_word(struct ir_parser *x, char *word, size_t size)
 {
     size_t n = 0;
 
-    while (isalnum((unsigned char)x->p[n]) || x->p[n] == '_')
-        n++;
-    if (n == 0 || n >= size)
-        return false;
+    while (isalnum((unsigned char)x->p[n]) || x->p[n] == '_') n++;
+    if (n == 0 || n >= size) return false;
     memcpy(word, x->p, n);
     word[n] = 0;
     x->p += n;
@@ -106,14 +100,11 @@ static bool ir_number(struct ir_parser *x, uint64_t *v, bool *negative)
 
     ir_blanks(x);
     *negative = *x->p == '-';
-    if (*negative)
-        x->p++;
-    if (!isdigit((unsigned char)*x->p))
-        return ir_fail(x, "number expected");
+    if (*negative) x->p++;
+    if (!isdigit((unsigned char)*x->p)) return ir_fail(x, "number expected");
     errno = 0;
     *v = strtoull(x->p, &end, x->p[0] == '0' && x->p[1] == 'x' ? 16 : 10);
-    if (errno)
-        return ir_fail(x, "number too large");
+    if (errno) return ir_fail(x, "number too large");
     x->p = end;
     return true;
 }
@@ -122,8 +113,7 @@ static bool ir_unsigned(struct ir_parser *x, uint64_t *v, uint64_t max)
 {
     bool negative;
 
-    if (!ir_number(x, v, &negative))
-        return false;
+    if (!ir_number(x, v, &negative)) return false;
     if (negative || *v > max)
         return ir_fail(x, "number out of range, at most 0x%" PRIx64 " here", max);
     return true;
@@ -132,8 +122,7 @@ static bool ir_unsigned(struct ir_parser *x, uint64_t *v, uint64_t max)
 static unsigned ir_type_named(const char *word)
 {
     for (unsigned t = IR_I1; t < IR_TYPE_COUNT; t++)
-        if (strcmp(word, ir_type_name(t)) == 0)
-            return t;
+        if (strcmp(word, ir_type_name(t)) == 0) return t;
     return IR_NONE;
 }
 
@@ -144,14 +133,12 @@ static bool ir_parse_value(struct ir_parser *x, bool forward, uint32_t *r)
 {
     uint64_t n;
 
-    if (!ir_unsigned(x, &n, IR_MAX_INS - 1))
-        return false;
+    if (!ir_unsigned(x, &n, IR_MAX_INS - 1)) return false;
     if (x->value[n]) {
         *r = x->value[n];
         return true;
     }
-    if (!forward)
-        return ir_fail(x, "%%%" PRIu64 " is not defined before", n);
+    if (!forward) return ir_fail(x, "%%%" PRIu64 " is not defined before", n);
     *r = IR_FORWARD | (uint32_t)n;
     return true;
 }
@@ -170,8 +157,7 @@ static bool ir_parse_const(struct ir_parser *x, unsigned want, bool place, uint3
     uint64_t v, mask;
     unsigned type = want;
 
-    if (!ir_number(x, &v, &negative) || !ir_const_room(x))
-        return false;
+    if (!ir_number(x, &v, &negative) || !ir_const_room(x)) return false;
     if (*x->p == '.') {
         x->p++;
         if (!ir_word(x, word, sizeof word) || !(type = ir_type_named(word)))
@@ -179,13 +165,11 @@ static bool ir_parse_const(struct ir_parser *x, unsigned want, bool place, uint3
         place = false;
     }
     if (kaddr || place) {
-        if (negative)
-            return ir_fail(x, "negative guest address");
+        if (negative) return ir_fail(x, "negative guest address");
         *r = ir_kaddr(x->f, v);
         return true;
     }
-    if (type == IR_NONE)
-        return ir_fail(x, "a constant needs its type here, as in 1.i64");
+    if (type == IR_NONE) return ir_fail(x, "a constant needs its type here, as in 1.i64");
     if (!ir_is_float(type) && type != IR_REF && (!ir_is_int(type) || type == IR_I128))
         return ir_fail(x, "no constants of type %s", ir_type_name(type));
     mask = ir_mask(type);
@@ -219,11 +203,9 @@ static bool ir_parse_label(struct ir_parser *x, uint32_t *r)
         *r = IR_NIL;
         return true;
     }
-    if (*x->p != 'b')
-        return ir_fail(x, "block expected");
+    if (*x->p != 'b') return ir_fail(x, "block expected");
     x->p++;
-    if (!ir_unsigned(x, &n, IR_MAX_INS - 1))
-        return false;
+    if (!ir_unsigned(x, &n, IR_MAX_INS - 1)) return false;
     *r = IR_FORWARD | (uint32_t)n;
     return true;
 }
@@ -234,8 +216,7 @@ static bool ir_parse_slot(struct ir_parser *x, uint32_t *slot)
     char word[16];
 
     ir_blanks(x);
-    if (!ir_word(x, word, sizeof word))
-        return ir_fail(x, "slot expected");
+    if (!ir_word(x, word, sizeof word)) return ir_fail(x, "slot expected");
     if (g) {
         for (unsigned s = 0; s < g->nslots; s++)
             if (strncmp(word, g->slots[s].name, sizeof g->slots[s].name) == 0) {
@@ -261,18 +242,15 @@ static bool ir_parse_phi(struct ir_parser *x, struct ir_ins *i)
     uint32_t n = 0, at = x->f->nextra, pair[2];
 
     do {
-        if (!ir_expect(x, "[") || !ir_parse_label(x, &pair[0]))
-            return false;
+        if (!ir_expect(x, "[") || !ir_parse_label(x, &pair[0])) return false;
         ir_blanks(x);
         if (*x->p == '%') {
             x->p++;
-            if (!ir_parse_value(x, true, &pair[1]))
-                return false;
+            if (!ir_parse_value(x, true, &pair[1])) return false;
         } else if (!ir_parse_const(x, i->ty, false, &pair[1])) {
             return false;
         }
-        if (!ir_expect(x, "]"))
-            return false;
+        if (!ir_expect(x, "]")) return false;
         ir_extra(x->f, pair, 1);
         n++;
     } while (ir_accept(x, ","));
@@ -286,13 +264,11 @@ static bool ir_parse_address(struct ir_parser *x, struct ir_ins *i)
     bool minus;
     uint64_t v;
 
-    if (!ir_expect(x, "[") || !ir_parse_ref(x, IR_I64, false, &i->a))
-        return false;
+    if (!ir_expect(x, "[") || !ir_parse_ref(x, IR_I64, false, &i->a)) return false;
     if (i->op == IR_LD || i->op == IR_ST) {
         minus = ir_accept(x, "-");
         if (minus || ir_accept(x, "+")) {
-            if (!ir_unsigned(x, &v, (uint64_t)INT32_MAX + minus))
-                return false;
+            if (!ir_unsigned(x, &v, (uint64_t)INT32_MAX + minus)) return false;
             i->b = (uint32_t)(minus ? 0 - v : v);
         }
     }
@@ -309,8 +285,7 @@ static bool ir_parse_helper(struct ir_parser *x, struct ir_ins *i)
 {
     uint64_t n;
 
-    if (!ir_expect(x, "#") || !ir_unsigned(x, &n, 0xffff))
-        return false;
+    if (!ir_expect(x, "#") || !ir_unsigned(x, &n, 0xffff)) return false;
     i->aux = (uint16_t)n;
     return ir_parse_next(x, IR_NONE, &i->a) && ir_parse_next(x, IR_NONE, &i->b) &&
            ir_parse_next(x, IR_NONE, &i->c);
@@ -336,18 +311,15 @@ static bool ir_parse_plain(struct ir_parser *x, struct ir_ins *i)
         unsigned kind = ir_ops[i->op].opd[n];
         bool ok;
 
-        if (kind == IR_OPD__)
-            break;
-        if (n && !ir_expect(x, ","))
-            return false;
+        if (kind == IR_OPD__) break;
+        if (n && !ir_expect(x, ",")) return false;
         if (kind == IR_OPD_S)
             ok = ir_parse_slot(x, operand[n]);
         else if (kind == IR_OPD_B)
             ir_blanks(x), ok = ir_parse_label(x, operand[n]);
         else
             ok = ir_parse_ref(x, ir_operand_type(x->f, i, n), false, operand[n]);
-        if (!ok)
-            return false;
+        if (!ok) return false;
     }
     return true;
 }
@@ -363,30 +335,24 @@ static bool ir_parse_operands(struct ir_parser *x, struct ir_ins *i, unsigned st
     case IR_PUT:
         if (!ir_parse_slot(x, &i->a) || !ir_parse_next(x, ir_slot_type(x->f, i->a), &i->b))
             return false;
-        if (!ir_accept(x, ","))
-            return true;
+        if (!ir_accept(x, ",")) return true;
         return ir_expect(x, "was") && ir_parse_ref(x, ir_slot_type(x->f, i->a), false, &i->c);
     case IR_SIDE:
         return ir_parse_ref(x, IR_I1, false, &i->a) && ir_expect(x, "->") &&
                ir_parse_ref(x, IR_I64, true, &i->b);
     case IR_EXIT:
-        if (!ir_parse_ref(x, IR_I64, true, &i->a))
-            return false;
+        if (!ir_parse_ref(x, IR_I64, true, &i->a)) return false;
         return !ir_accept(x, "ret") || ir_parse_ref(x, IR_I64, true, &i->b);
     case IR_TRAP:
-        if (!ir_parse_ref(x, IR_I64, true, &i->a))
-            return false;
-        if (!ir_accept(x, ","))
-            return true;
-        if (!ir_unsigned(x, &v, UINT32_MAX))
-            return false;
+        if (!ir_parse_ref(x, IR_I64, true, &i->a)) return false;
+        if (!ir_accept(x, ",")) return true;
+        if (!ir_unsigned(x, &v, UINT32_MAX)) return false;
         i->b = (uint32_t)v;
         return true;
     case IR_LD:
     case IR_LR: return ir_parse_address(x, i);
     case IR_ST:
-        if (!ir_parse_address(x, i) || !ir_parse_next(x, stored, &i->c))
-            return false;
+        if (!ir_parse_address(x, i) || !ir_parse_next(x, stored, &i->c)) return false;
         if (ir_valid(x->f, i->c) && ir_ty(x->f, i->c) != stored)
             return ir_fail(x, "st.%s of a value of type %s", ir_type_name(stored),
                            ir_type_name(ir_ty(x->f, i->c)));
@@ -426,10 +392,8 @@ static bool ir_parse_op(struct ir_parser *x, struct ir_ins *i, unsigned *type)
     unsigned op = 0;
 
     ir_blanks(x);
-    if (!ir_word(x, word, sizeof word))
-        return ir_fail(x, "operation expected");
-    while (op < IR_OP_COUNT && strcmp(word, ir_ops[op].name) != 0)
-        op++;
+    if (!ir_word(x, word, sizeof word)) return ir_fail(x, "operation expected");
+    while (op < IR_OP_COUNT && strcmp(word, ir_ops[op].name) != 0) op++;
     if (op == IR_OP_COUNT || op == IR_BLOCK || ir_ops[op].cls == IR_CLASS_K)
         return ir_fail(x, "no operation is named '%s'", word);
     i->op = (uint8_t)op;
@@ -438,8 +402,7 @@ static bool ir_parse_op(struct ir_parser *x, struct ir_ins *i, unsigned *type)
         unsigned t;
 
         x->p++;
-        if (!ir_word(x, word, sizeof word))
-            return ir_fail(x, "word expected after '.'");
+        if (!ir_word(x, word, sizeof word)) return ir_fail(x, "word expected after '.'");
         t = ir_type_named(word);
         if (t && *type == IR_NONE && (ir_shows_type(op) || op == IR_ST))
             *type = t;
@@ -458,10 +421,8 @@ static bool ir_parse_block(struct ir_parser *x)
     uint64_t n;
 
     x->p++;
-    if (!ir_unsigned(x, &n, IR_MAX_INS - 1) || !ir_expect(x, ":"))
-        return false;
-    if (x->block[n])
-        return ir_fail(x, "block b%" PRIu64 " is defined twice", n);
+    if (!ir_unsigned(x, &n, IR_MAX_INS - 1) || !ir_expect(x, ":")) return false;
+    if (x->block[n]) return ir_fail(x, "block b%" PRIu64 " is defined twice", n);
     x->block[n] = ir_append(x->f, ir_head(IR_BLOCK, IR_NONE, 0), 0, 0, 0);
     return true;
 }
@@ -473,28 +434,21 @@ static bool ir_parse_line(struct ir_parser *x)
     unsigned type = IR_NONE;
     ir_ref r;
 
-    if (x->f->nins >= IR_BIAS + IR_MAX_INS)
-        return ir_fail(x, "too many instructions");
-    if (x->p[0] == 'b' && isdigit((unsigned char)x->p[1]))
-        return ir_parse_block(x);
+    if (x->f->nins >= IR_BIAS + IR_MAX_INS) return ir_fail(x, "too many instructions");
+    if (x->p[0] == 'b' && isdigit((unsigned char)x->p[1])) return ir_parse_block(x);
     if (*x->p == '%') {
         x->p++;
-        if (!ir_unsigned(x, &n, IR_MAX_INS - 1) || !ir_expect(x, "="))
-            return false;
-        if (x->value[n])
-            return ir_fail(x, "%%%" PRIu64 " is defined twice", n);
+        if (!ir_unsigned(x, &n, IR_MAX_INS - 1) || !ir_expect(x, "=")) return false;
+        if (x->value[n]) return ir_fail(x, "%%%" PRIu64 " is defined twice", n);
     }
-    if (!ir_parse_op(x, &i, &type))
-        return false;
+    if (!ir_parse_op(x, &i, &type)) return false;
     i.ty = (uint8_t)(i.op == IR_ST ? IR_NONE : type);
     if ((i.ty != IR_NONE) != (n < IR_MAX_INS))
         return ir_fail(x, i.ty ? "'%s' has a result, '%%N =' expected" : "'%s' has no result",
                        ir_ops[i.op].name);
-    if (!ir_parse_operands(x, &i, type))
-        return false;
+    if (!ir_parse_operands(x, &i, type)) return false;
     r = ir_append(x->f, ir_head(i.op, i.ty, i.aux), i.a, i.b, i.c);
-    if (n < IR_MAX_INS)
-        x->value[n] = r;
+    if (n < IR_MAX_INS) x->value[n] = r;
     return true;
 }
 
@@ -505,19 +459,15 @@ static bool ir_parse_head(struct ir_parser *x)
     uint64_t v;
 
     ir_blank_lines(x);
-    if (!ir_expect(x, "func"))
-        return false;
+    if (!ir_expect(x, "func")) return false;
     for (;;) {
         if (ir_accept(x, "key=")) {
-            if (!ir_unsigned(x, &x->f->key, UINT64_MAX))
-                return false;
+            if (!ir_unsigned(x, &x->f->key, UINT64_MAX)) return false;
         } else if (ir_accept(x, "mode=")) {
-            if (!ir_unsigned(x, &v, UINT32_MAX))
-                return false;
+            if (!ir_unsigned(x, &v, UINT32_MAX)) return false;
             x->f->mode = (uint32_t)v;
         } else if (ir_accept(x, "nguest=")) {
-            if (!ir_unsigned(x, &v, UINT32_MAX))
-                return false;
+            if (!ir_unsigned(x, &v, UINT32_MAX)) return false;
             x->f->nguest = (uint32_t)v;
         } else {
             return ir_expect(x, "{");
@@ -529,10 +479,8 @@ static bool ir_resolve_ref(struct ir_parser *x, const ir_ref *map, char kind, ui
 {
     uint32_t n = *r & ~(uint32_t)IR_FORWARD;
 
-    if (!(*r & IR_FORWARD))
-        return true;
-    if (!map[n])
-        return ir_fail(x, "%c%" PRIu32 " is not defined in this function", kind, n);
+    if (!(*r & IR_FORWARD)) return true;
+    if (!map[n]) return ir_fail(x, "%c%" PRIu32 " is not defined in this function", kind, n);
     *r = map[n];
     return true;
 }
@@ -544,10 +492,9 @@ static bool ir_resolve(struct ir_parser *x)
     for (ir_ref r = IR_BIAS; r < f->nins; r++) {
         struct ir_ins *i = &f->ins[r];
 
-        if (i->op == IR_JMP && !ir_resolve_ref(x, x->block, 'b', &i->a))
-            return false;
-        if (i->op == IR_BR && (!ir_resolve_ref(x, x->block, 'b', &i->b) ||
-                               !ir_resolve_ref(x, x->block, 'b', &i->c)))
+        if (i->op == IR_JMP && !ir_resolve_ref(x, x->block, 'b', &i->a)) return false;
+        if (i->op == IR_BR &&
+            (!ir_resolve_ref(x, x->block, 'b', &i->b) || !ir_resolve_ref(x, x->block, 'b', &i->c)))
             return false;
     }
     for (uint32_t n = 0; n < f->nextra; n++)
@@ -560,12 +507,9 @@ static bool ir_parse_body(struct ir_parser *x)
 {
     for (;;) {
         ir_blank_lines(x);
-        if (ir_accept(x, "}"))
-            return ir_resolve(x);
-        if (!*x->p)
-            return ir_fail(x, "'}' expected at the end");
-        if (!ir_parse_line(x))
-            return false;
+        if (ir_accept(x, "}")) return ir_resolve(x);
+        if (!*x->p) return ir_fail(x, "'}' expected at the end");
+        if (!ir_parse_line(x)) return false;
         ir_blanks(x);
         if (*x->p != '\n' && *x->p != '}' && *x->p)
             return ir_fail(x, "end of line expected at '%.*s'", (int)strcspn(x->p, "\n"), x->p);

@@ -10,22 +10,39 @@
 
 /* ---- aux ------------------------------------------------------------- */
 
-#define IR_RM_WORDS                                                                             \
-    {"rne", 7, IR_RNE, true}, {"rtz", 7, IR_RTZ, true}, {"rdn", 7, IR_RDN, true},               \
-        {"rup", 7, IR_RUP, true}, {"rmm", 7, IR_RMM, true}, {"dyn", 7, IR_RM_DYN, true}
-#define IR_MEM_WORDS                                                                            \
-    {"state", 15, IR_AS_STATE, false}, {"field", 15, IR_AS_FIELD, false},                       \
-        {"elem", 15, IR_AS_ELEM, false}, {"internal", 15, IR_AS_INTERNAL, false},               \
-        {"acq", IR_SEQ_CST, IR_ACQUIRE, false}, {"rel", IR_SEQ_CST, IR_RELEASE, false},         \
-        {"seqcst", IR_SEQ_CST, IR_SEQ_CST, false}
-#define IR_AMO_WORD(word, op) {word, 15 << IR_AMO_SHIFT, (op) << IR_AMO_SHIFT, true}
-#define IR_CC_WORD(word, cc, mask) {word, mask, cc, true}
+#define IR_RM_WORDS                                                                                \
+    {"rne", 7, IR_RNE, true}, {"rtz", 7, IR_RTZ, true}, {"rdn", 7, IR_RDN, true},                  \
+        {"rup", 7, IR_RUP, true}, {"rmm", 7, IR_RMM, true},                                        \
+    {                                                                                              \
+        "dyn", 7, IR_RM_DYN, true                                                                  \
+    }
+#define IR_MEM_WORDS                                                                               \
+    {"state", 15, IR_AS_STATE, false}, {"field", 15, IR_AS_FIELD, false},                          \
+        {"elem", 15, IR_AS_ELEM, false}, {"internal", 15, IR_AS_INTERNAL, false},                  \
+        {"acq", IR_SEQ_CST, IR_ACQUIRE, false}, {"rel", IR_SEQ_CST, IR_RELEASE, false},            \
+    {                                                                                              \
+        "seqcst", IR_SEQ_CST, IR_SEQ_CST, false                                                    \
+    }
+#define IR_AMO_WORD(word, op)                                                                      \
+    {                                                                                              \
+        word, 15 << IR_AMO_SHIFT, (op) << IR_AMO_SHIFT, true                                       \
+    }
+#define IR_CC_WORD(word, cc, mask)                                                                 \
+    {                                                                                              \
+        word, mask, cc, true                                                                       \
+    }
 
-static const struct ir_aux_word ir_cmp_words[] = {
-    {"eq", 0xffff, IR_EQ, true},   {"ne", 0xffff, IR_NE, true},   {"lts", 0xffff, IR_LTS, true},
-    {"les", 0xffff, IR_LES, true}, {"gts", 0xffff, IR_GTS, true}, {"ges", 0xffff, IR_GES, true},
-    {"ltu", 0xffff, IR_LTU, true}, {"leu", 0xffff, IR_LEU, true}, {"gtu", 0xffff, IR_GTU, true},
-    {"geu", 0xffff, IR_GEU, true}, {NULL, 0, 0, false}};
+static const struct ir_aux_word ir_cmp_words[] = {{"eq", 0xffff, IR_EQ, true},
+                                                  {"ne", 0xffff, IR_NE, true},
+                                                  {"lts", 0xffff, IR_LTS, true},
+                                                  {"les", 0xffff, IR_LES, true},
+                                                  {"gts", 0xffff, IR_GTS, true},
+                                                  {"ges", 0xffff, IR_GES, true},
+                                                  {"ltu", 0xffff, IR_LTU, true},
+                                                  {"leu", 0xffff, IR_LEU, true},
+                                                  {"gtu", 0xffff, IR_GTU, true},
+                                                  {"geu", 0xffff, IR_GEU, true},
+                                                  {NULL, 0, 0, false}};
 static const struct ir_aux_word ir_fcmp_words[] = {
     {"eq", 15, IR_EQ, true},
     {"lt", 15, IR_LTS, true},
@@ -48,13 +65,17 @@ static const struct ir_aux_word ir_mem_words[] = {
     IR_MEM_WORDS,
     {"constrained", IR_SC_CONSTRAINED, IR_SC_CONSTRAINED, false},
     {NULL, 0, 0, false}};
-static const struct ir_aux_word ir_amo_words[] = {
-    IR_AMO_WORD("swap", IR_AMO_SWAP), IR_AMO_WORD("add", IR_AMO_ADD),
-    IR_AMO_WORD("xor", IR_AMO_XOR),   IR_AMO_WORD("and", IR_AMO_AND),
-    IR_AMO_WORD("or", IR_AMO_OR),     IR_AMO_WORD("mins", IR_AMO_MINS),
-    IR_AMO_WORD("maxs", IR_AMO_MAXS), IR_AMO_WORD("minu", IR_AMO_MINU),
-    IR_AMO_WORD("maxu", IR_AMO_MAXU), IR_MEM_WORDS,
-    {NULL, 0, 0, false}};
+static const struct ir_aux_word ir_amo_words[] = {IR_AMO_WORD("swap", IR_AMO_SWAP),
+                                                  IR_AMO_WORD("add", IR_AMO_ADD),
+                                                  IR_AMO_WORD("xor", IR_AMO_XOR),
+                                                  IR_AMO_WORD("and", IR_AMO_AND),
+                                                  IR_AMO_WORD("or", IR_AMO_OR),
+                                                  IR_AMO_WORD("mins", IR_AMO_MINS),
+                                                  IR_AMO_WORD("maxs", IR_AMO_MAXS),
+                                                  IR_AMO_WORD("minu", IR_AMO_MINU),
+                                                  IR_AMO_WORD("maxu", IR_AMO_MAXU),
+                                                  IR_MEM_WORDS,
+                                                  {NULL, 0, 0, false}};
 static const struct ir_aux_word ir_fence_words[] = {{"pr", IR_FENCE_PR, IR_FENCE_PR, false},
                                                     {"pw", IR_FENCE_PW, IR_FENCE_PW, false},
                                                     {"sr", IR_FENCE_SR, IR_FENCE_SR, false},
@@ -65,11 +86,13 @@ static const struct ir_aux_word ir_exit_words[] = {{"jump", 0xffff, IR_EXIT_JUMP
                                                    {"call", 0xffff, IR_EXIT_CALL, true},
                                                    {"ret", 0xffff, IR_EXIT_RET, true},
                                                    {NULL, 0, 0, false}};
-static const struct ir_aux_word ir_trap_words[] = {
-    {"syscall", 0xffff, IR_TRAP_SYSCALL, true}, {"break", 0xffff, IR_TRAP_BREAK, true},
-    {"illegal", 0xffff, IR_TRAP_ILLEGAL, true}, {"fencei", 0xffff, IR_TRAP_FENCEI, true},
-    {"align", 0xffff, IR_TRAP_ALIGN, true},     {"fetch", 0xffff, IR_TRAP_FETCH, true},
-    {NULL, 0, 0, false}};
+static const struct ir_aux_word ir_trap_words[] = {{"syscall", 0xffff, IR_TRAP_SYSCALL, true},
+                                                   {"break", 0xffff, IR_TRAP_BREAK, true},
+                                                   {"illegal", 0xffff, IR_TRAP_ILLEGAL, true},
+                                                   {"fencei", 0xffff, IR_TRAP_FENCEI, true},
+                                                   {"align", 0xffff, IR_TRAP_ALIGN, true},
+                                                   {"fetch", 0xffff, IR_TRAP_FETCH, true},
+                                                   {NULL, 0, 0, false}};
 
 const struct ir_aux_word *ir_aux_words(unsigned op)
 {
@@ -121,8 +144,7 @@ static void ir_print_aux(const struct ir_ins *i, struct base_text *out)
         return;
     }
     for (const struct ir_aux_word *w = first; w && w->word; w++)
-        if ((i->aux & w->mask) == w->value)
-            base_text_printf(out, ".%s", w->word);
+        if ((i->aux & w->mask) == w->value) base_text_printf(out, ".%s", w->word);
 }
 
 /* ---- operands -------------------------------------------------------- */
@@ -136,8 +158,7 @@ unsigned ir_operand_type(const struct ir_func *f, const struct ir_ins *i, unsign
     case IR_OPD_A:
         if ((i->op == IR_CMP || i->op == IR_FCMP) && n == 1)
             return ir_valid(f, i->a) ? ir_ty(f, i->a) : IR_NONE;
-        if (i->op == IR_PUT && i->a < ir_nslots(f))
-            return ir_slot_type(f, i->a);
+        if (i->op == IR_PUT && i->a < ir_nslots(f)) return ir_slot_type(f, i->a);
         return IR_NONE;
     default: return IR_NONE;
     }
@@ -177,15 +198,10 @@ static void ir_print_ref(const struct ir_func *f, ir_ref r, unsigned want, bool 
     case IR_KADDR:
         base_text_printf(out, place ? "0x%" PRIx64 : "@0x%" PRIx64, ir_kval(f, r));
         return;
-    case IR_KI:
-        ir_print_int(i->ty, ir_kval(f, r), out);
-        break;
-    default:
-        base_text_printf(out, "0x%" PRIx64, ir_kval(f, r));
-        break;
+    case IR_KI: ir_print_int(i->ty, ir_kval(f, r), out); break;
+    default: base_text_printf(out, "0x%" PRIx64, ir_kval(f, r)); break;
     }
-    if (i->ty != want || place)
-        base_text_printf(out, ".%s", ir_type_name(i->ty));
+    if (i->ty != want || place) base_text_printf(out, ".%s", ir_type_name(i->ty));
 }
 
 static void ir_print_block(ir_ref r, struct base_text *out)
@@ -222,8 +238,7 @@ static void ir_print_phi(const struct ir_func *f, const struct ir_ins *i, struct
 }
 
 /* "[address + displacement]", the displacement for LD and ST only */
-static void ir_print_address(const struct ir_func *f, const struct ir_ins *i,
-                             struct base_text *out)
+static void ir_print_address(const struct ir_func *f, const struct ir_ins *i, struct base_text *out)
 {
     int32_t disp = i->op == IR_LD || i->op == IR_ST ? (int32_t)i->b : 0;
 
@@ -236,16 +251,11 @@ static void ir_print_address(const struct ir_func *f, const struct ir_ins *i,
 }
 
 /* Operands of the operations that have a form of their own; false: the plain list. */
-static bool ir_print_special(const struct ir_func *f, const struct ir_ins *i,
-                             struct base_text *out)
+static bool ir_print_special(const struct ir_func *f, const struct ir_ins *i, struct base_text *out)
 {
     switch (i->op) {
-    case IR_IMARK:
-        base_text_printf(out, " 0x%" PRIx64 ", %u", ir_imark_pc(i), i->aux);
-        return true;
-    case IR_PHI:
-        ir_print_phi(f, i, out);
-        return true;
+    case IR_IMARK: base_text_printf(out, " 0x%" PRIx64 ", %u", ir_imark_pc(i), i->aux); return true;
+    case IR_PHI: ir_print_phi(f, i, out); return true;
     case IR_PUT:
         base_text_printf(out, " ");
         ir_print_slot(f, i->a, out);
@@ -266,17 +276,14 @@ static bool ir_print_special(const struct ir_func *f, const struct ir_ins *i,
     case IR_TRAP:
         base_text_printf(out, " ");
         ir_print_ref(f, i->a, IR_I64, true, out);
-        if (i->b && i->op == IR_TRAP)
-            base_text_printf(out, ", 0x%" PRIx32, i->b);
+        if (i->b && i->op == IR_TRAP) base_text_printf(out, ", 0x%" PRIx32, i->b);
         if (i->b && i->op == IR_EXIT) {
             base_text_printf(out, " ret ");
             ir_print_ref(f, i->b, IR_I64, true, out);
         }
         return true;
     case IR_LD:
-    case IR_LR:
-        ir_print_address(f, i, out);
-        return true;
+    case IR_LR: ir_print_address(f, i, out); return true;
     case IR_ST:
         ir_print_address(f, i, out);
         base_text_printf(out, ", ");
@@ -303,8 +310,7 @@ static bool ir_print_special(const struct ir_func *f, const struct ir_ins *i,
         if (f->guest && i->aux < f->guest->nhelpers)
             base_text_printf(out, " ; %s", f->guest->helpers[i->aux].name);
         return true;
-    default:
-        return false;
+    default: return false;
     }
 }
 
@@ -313,13 +319,11 @@ static void ir_print_operands(const struct ir_func *f, const struct ir_ins *i,
 {
     const uint32_t operand[3] = {i->a, i->b, i->c};
 
-    if (ir_print_special(f, i, out))
-        return;
+    if (ir_print_special(f, i, out)) return;
     for (unsigned n = 0; n < 3; n++) {
         unsigned kind = ir_ops[i->op].opd[n];
 
-        if (kind == IR_OPD__)
-            break;
+        if (kind == IR_OPD__) break;
         base_text_printf(out, n ? ", " : " ");
         if (kind == IR_OPD_S)
             ir_print_slot(f, operand[n], out);
@@ -350,8 +354,7 @@ void ir_print_ins(const struct ir_func *f, ir_ref r, struct base_text *out)
                          ir_kval(f, r));
         return;
     }
-    if (i->ty != IR_NONE)
-        base_text_printf(out, "%%%" PRIu32 " = ", r - IR_BIAS);
+    if (i->ty != IR_NONE) base_text_printf(out, "%%%" PRIu32 " = ", r - IR_BIAS);
     base_text_printf(out, "%s", ir_ops[i->op].name);
     if (i->op == IR_ST)
         base_text_printf(out, ".%s", ir_type_name(ir_valid(f, i->c) ? ir_ty(f, i->c) : IR_NONE));
@@ -364,12 +367,9 @@ void ir_print_ins(const struct ir_func *f, ir_ref r, struct base_text *out)
 void ir_print(const struct ir_func *f, struct base_text *out)
 {
     base_text_printf(out, "func");
-    if (f->key)
-        base_text_printf(out, " key=0x%" PRIx64, f->key);
-    if (f->mode)
-        base_text_printf(out, " mode=%" PRIu32, f->mode);
-    if (f->nguest)
-        base_text_printf(out, " nguest=%" PRIu32, f->nguest);
+    if (f->key) base_text_printf(out, " key=0x%" PRIx64, f->key);
+    if (f->mode) base_text_printf(out, " mode=%" PRIu32, f->mode);
+    if (f->nguest) base_text_printf(out, " nguest=%" PRIu32, f->nguest);
     base_text_printf(out, " {\n");
     for (ir_ref r = IR_BIAS; r < f->nins; r++) {
         unsigned op = f->ins[r].op;

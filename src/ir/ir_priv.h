@@ -1,4 +1,5 @@
-/* ir_priv.h: what the files of src/ir share among themselves. SPDX-License-Identifier: Apache-2.0 */
+/* ir_priv.h: what the files of src/ir share among themselves. SPDX-License-Identifier: Apache-2.0
+ */
 #ifndef ISOMER_IR_PRIV_H
 #define ISOMER_IR_PRIV_H
 
@@ -7,13 +8,22 @@
 extern const uint8_t ir_type_bits_table[IR_TYPE_COUNT];
 
 /* Inline twin of ir_type_bits for the hot path. */
-static inline unsigned ir_bits(unsigned type) { return ir_type_bits_table[type]; }
+static inline unsigned ir_bits(unsigned type)
+{
+    return ir_type_bits_table[type];
+}
 
 /* All ones of an integer type. */
-static inline uint64_t ir_mask(unsigned type) { return ~(uint64_t)0 >> (64 - ir_bits(type)); }
+static inline uint64_t ir_mask(unsigned type)
+{
+    return ~(uint64_t)0 >> (64 - ir_bits(type));
+}
 
 /* Sign-extends a value of an integer type to 64 bits. */
-static inline int64_t ir_sval(unsigned type, uint64_t v) { return base_sext(v, ir_bits(type)); }
+static inline int64_t ir_sval(unsigned type, uint64_t v)
+{
+    return base_sext(v, ir_bits(type));
+}
 
 /* op, type and aux in one word, so that the builder's functions take their
  * arguments in registers; it is also the first word of struct ir_ins. */
@@ -35,8 +45,7 @@ static inline ir_ref ir_append(struct ir_func *f, uint32_t head, uint32_t a, uin
 {
     ir_ref r = f->nins;
 
-    if (base_unlikely(r >= IR_BIAS + IR_MAX_INS))
-        ir_overflow(f);
+    if (base_unlikely(r >= IR_BIAS + IR_MAX_INS)) ir_overflow(f);
     f->ins[r] = ir_make(head, a, b, c);
     f->nins = r + 1;
     return r;

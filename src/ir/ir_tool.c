@@ -1,4 +1,5 @@
-/* ir_tool.c: `isomer ir`: check, print and run files of IR text. SPDX-License-Identifier: Apache-2.0
+/* ir_tool.c: checks, prints and runs files of IR text. SPDX-License-Identifier: Apache-2.0
+ * Apache-2.0
  *
  * A file is a sequence of functions, or a test file (ir_case.h) whose cases have a function
  * and its expectations.
@@ -23,8 +24,7 @@ struct ir_tool {
 static const struct ir_section *ir_tool_error(const struct ir_case *c)
 {
     for (unsigned n = 0; n < c->nsections; n++)
-        if (strcmp(c->section[n].head, "error") == 0)
-            return &c->section[n];
+        if (strcmp(c->section[n].head, "error") == 0) return &c->section[n];
     return NULL;
 }
 
@@ -52,18 +52,15 @@ static void ir_tool_case(struct ir_tool *t, const struct ir_case *c)
         bool named = false;
 
         for (unsigned n = 0; n < c->nsections; n++) {
-            if (strncmp(c->section[n].head, "run", 3) != 0)
-                continue;
-            if (!named)
-                fprintf(t->out, "=== %s\n", c->name);
+            if (strncmp(c->section[n].head, "run", 3) != 0) continue;
+            if (!named) fprintf(t->out, "=== %s\n", c->name);
             named = true;
             ir_tool_section(t, c, n);
         }
         return;
     }
     if (ir_case_normal(c->input, NULL, &text)) {
-        if (t->print)
-            fprintf(t->out, "=== %s\n%s", c->name, text.data);
+        if (t->print) fprintf(t->out, "=== %s\n%s", c->name, text.data);
     } else if (!ir_tool_error(c)) {
         base_error("%s: case '%s': %.*s", t->file, c->name, (int)strcspn(text.data, "\n"),
                    text.data);
@@ -78,8 +75,7 @@ static void ir_tool_cases(struct ir_tool *t, const char *p)
     struct ir_case c;
     unsigned line = 1;
 
-    while (ir_case_next(&p, &line, &c, &error))
-        ir_tool_case(t, &c);
+    while (ir_case_next(&p, &line, &c, &error)) ir_tool_case(t, &c);
     if (error.data) {
         base_error("%s: %s", t->file, error.data);
         t->bad++;
@@ -92,10 +88,8 @@ static void ir_tool_cases(struct ir_tool *t, const char *p)
 static const char *ir_tool_skip(const char *p)
 {
     for (;;) {
-        while (isspace((unsigned char)*p))
-            p++;
-        if (*p != ';')
-            return p;
+        while (isspace((unsigned char)*p)) p++;
+        if (*p != ';') return p;
         p += strcspn(p, "\n");
     }
 }
@@ -104,8 +98,7 @@ static unsigned ir_tool_line(const char *text, const char *p)
 {
     unsigned line = 1;
 
-    for (; text < p; text++)
-        line += *text == '\n';
+    for (; text < p; text++) line += *text == '\n';
     return line;
 }
 

@@ -31,8 +31,7 @@ static bool ir_bad(struct ir_verifier *v, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(why, sizeof why, fmt, ap);
     va_end(ap);
-    if (!v->error)
-        return false;
+    if (!v->error) return false;
     if (v->at) {
         base_text_printf(v->error, "'");
         ir_print_ins(v->f, v->at, v->error);
@@ -56,10 +55,8 @@ static bool ir_check_const(struct ir_verifier *v, ir_ref r)
         return ir_bad(v, "operation %u among the constants", i->op);
     if (i->ty >= IR_TYPE_COUNT || !(ir_ops[i->op].types >> i->ty & 1))
         return ir_bad(v, "type %s is not allowed here", ir_type_name(i->ty));
-    if (i->aux || i->c)
-        return ir_bad(v, "unused field is not 0");
-    if (ir_kval(v->f, r) & ~ir_mask(i->ty))
-        return ir_bad(v, "bits above the type are set");
+    if (i->aux || i->c) return ir_bad(v, "unused field is not 0");
+    if (ir_kval(v->f, r) & ~ir_mask(i->ty)) return ir_bad(v, "bits above the type are set");
     return true;
 }
 
@@ -71,13 +68,11 @@ static bool ir_check_ref(struct ir_verifier *v, ir_ref r, unsigned want, char op
 {
     unsigned type;
 
-    if (!ir_valid(v->f, r))
-        return ir_bad(v, "operand %c is missing or out of range", operand);
+    if (!ir_valid(v->f, r)) return ir_bad(v, "operand %c is missing or out of range", operand);
     if (!ir_is_const(r) && r >= v->at)
         return ir_bad(v, "operand %c is not defined before", operand);
     type = ir_ty(v->f, r);
-    if (type == IR_NONE)
-        return ir_bad(v, "operand %c has no value", operand);
+    if (type == IR_NONE) return ir_bad(v, "operand %c has no value", operand);
     if (want != IR_NONE && type != want)
         return ir_bad(v, "operand %c has type %s, %s wanted", operand, ir_type_name(type),
                       ir_type_name(want));
@@ -95,29 +90,24 @@ static bool ir_check_operands(struct ir_verifier *v, const struct ir_ins *i)
 
         switch (ir_ops[i->op].opd[n]) {
         case IR_OPD__:
-            if (operand[n])
-                return ir_bad(v, "unused operand %c is not 0", name);
+            if (operand[n]) return ir_bad(v, "unused operand %c is not 0", name);
             break;
         case IR_OPD_R:
         case IR_OPD_A:
         case IR_OPD_I:
         case IR_OPD_C:
-            if (optional && operand[n] == IR_NIL)
-                break;
-            if (!ir_check_ref(v, operand[n], ir_operand_type(f, i, n), name))
-                return false;
+            if (optional && operand[n] == IR_NIL) break;
+            if (!ir_check_ref(v, operand[n], ir_operand_type(f, i, n), name)) return false;
             break;
         case IR_OPD_S:
             if (operand[n] >= ir_nslots(f))
                 return ir_bad(v, "slot %" PRIu32 " out of range", operand[n]);
             break;
         case IR_OPD_B:
-            if (operand[n] < IR_BIAS || operand[n] >= f->nins ||
-                f->ins[operand[n]].op != IR_BLOCK)
+            if (operand[n] < IR_BIAS || operand[n] >= f->nins || f->ins[operand[n]].op != IR_BLOCK)
                 return ir_bad(v, "operand %c is not a block", name);
             break;
-        default: /* literals, extra: with the operation */
-            break;
+        default: /* literals, extra: with the operation */ break;
         }
     }
     return true;
@@ -129,8 +119,7 @@ static bool ir_check_aux(struct ir_verifier *v, const struct ir_ins *i)
     const struct ir_aux_word *w = ir_aux_words(i->op);
     unsigned got = 0, choices = 0, met = 0;
 
-    if (!(ir_ops[i->op].flags & IR_F_AUX) && i->aux)
-        return ir_bad(v, "aux is not 0");
+    if (!(ir_ops[i->op].flags & IR_F_AUX) && i->aux) return ir_bad(v, "aux is not 0");
     for (; w && w->word; w++) {
         choices |= w->always ? w->mask : 0;
         if ((i->aux & w->mask) == w->value) {
@@ -182,18 +171,15 @@ static bool ir_check_types(struct ir_verifier *v, const struct ir_ins *i)
     case IR_FCVTFI:
         if (!ir_is_float(ta))
             return ir_bad(v, "operand a has type %s, a float wanted", ir_type_name(ta));
-        if (i->op == IR_FCVTFI && bits < 32)
-            return ir_bad(v, "converts to i32 or i64 only");
-        if (i->op == IR_FCVTFF && ta == i->ty)
-            return ir_bad(v, "converts to the same type");
+        if (i->op == IR_FCVTFI && bits < 32) return ir_bad(v, "converts to i32 or i64 only");
+        if (i->op == IR_FCVTFF && ta == i->ty) return ir_bad(v, "converts to the same type");
         break;
     case IR_FCVTIF:
         if (ta != IR_I32 && ta != IR_I64)
             return ir_bad(v, "operand a has type %s, i32 or i64 wanted", ir_type_name(ta));
         break;
     case IR_FCVTMOD:
-        if (ta != IR_F64)
-            return ir_bad(v, "operand a has type %s, f64 wanted", ir_type_name(ta));
+        if (ta != IR_F64) return ir_bad(v, "operand a has type %s, f64 wanted", ir_type_name(ta));
         break;
     case IR_FBOX:
         if (i->ty != IR_F64 || (ta != IR_F16 && ta != IR_F32))
@@ -201,8 +187,7 @@ static bool ir_check_types(struct ir_verifier *v, const struct ir_ins *i)
         break;
     case IR_FUNBOX:
     case IR_FLOW:
-        if (ta != IR_F64 || i->ty == IR_F64)
-            return ir_bad(v, "takes f16 or f32 out of f64 only");
+        if (ta != IR_F64 || i->ty == IR_F64) return ir_bad(v, "takes f16 or f32 out of f64 only");
         break;
     case IR_SC:
         tb = ir_ty(f, i->b);
@@ -210,8 +195,7 @@ static bool ir_check_types(struct ir_verifier *v, const struct ir_ins *i)
             return ir_bad(v, "operand b has type %s, i32 or i64 wanted", ir_type_name(tb));
         break;
     case IR_LR:
-        if (bits < 32)
-            return ir_bad(v, "loads i32 or i64 only");
+        if (bits < 32) return ir_bad(v, "loads i32 or i64 only");
         break;
     case IR_ST:
         tb = ir_ty(f, i->c);
@@ -223,8 +207,7 @@ static bool ir_check_types(struct ir_verifier *v, const struct ir_ins *i)
         if (!ir_is_int(ta) || ta == IR_I1)
             return ir_bad(v, "operand a has type %s, an integer wanted", ir_type_name(ta));
         break;
-    default:
-        break;
+    default: break;
     }
     return true;
 }
@@ -235,16 +218,14 @@ static bool ir_check_special(struct ir_verifier *v, const struct ir_ins *i)
 
     switch (i->op) {
     case IR_IMARK:
-        if (i->c || !i->aux)
-            return ir_bad(v, "length 0");
+        if (i->c || !i->aux) return ir_bad(v, "length 0");
         break;
     case IR_GET:
         if (i->ty != ir_slot_type(f, i->a))
             return ir_bad(v, "the slot has type %s", ir_type_name(ir_slot_type(f, i->a)));
         break;
     case IR_PUT:
-        if (i->c && !ir_check_ref(v, i->c, ir_slot_type(f, i->a), 'c'))
-            return false;
+        if (i->c && !ir_check_ref(v, i->c, ir_slot_type(f, i->a), 'c')) return false;
         break;
     case IR_EXIT:
         if ((i->aux == IR_EXIT_CALL) != (i->b != IR_NIL))
@@ -262,8 +243,7 @@ static bool ir_check_special(struct ir_verifier *v, const struct ir_ins *i)
         if (!i->b || i->a > f->nextra || i->b > (f->nextra - i->a) / 2)
             return ir_bad(v, "operand list out of range");
         break;
-    default:
-        break;
+    default: break;
     }
     return true;
 }
@@ -273,10 +253,8 @@ static bool ir_check_ins(struct ir_verifier *v, ir_ref r)
     const struct ir_ins *i = &v->f->ins[r];
 
     v->at = r;
-    if (i->op >= IR_OP_COUNT)
-        return ir_bad(v, "no such operation");
-    if (ir_ops[i->op].cls == IR_CLASS_K)
-        return ir_bad(v, "constant among the instructions");
+    if (i->op >= IR_OP_COUNT) return ir_bad(v, "no such operation");
+    if (ir_ops[i->op].cls == IR_CLASS_K) return ir_bad(v, "constant among the instructions");
     if (i->ty >= IR_TYPE_COUNT || !(ir_ops[i->op].types >> i->ty & 1))
         return ir_bad(v, "type %s is not allowed here", ir_type_name(i->ty));
     return ir_check_operands(v, i) && ir_check_aux(v, i) && ir_check_types(v, i) &&
@@ -293,8 +271,7 @@ static bool ir_is_end(unsigned op)
 /* A helper faults only if it touches guest memory. */
 static bool ir_may_fault(const struct ir_func *f, const struct ir_ins *i)
 {
-    if (i->op == IR_HELPER)
-        return f->guest && f->guest->helpers[i->aux].effects & IR_HELPER_MEM;
+    if (i->op == IR_HELPER) return f->guest && f->guest->helpers[i->aux].effects & IR_HELPER_MEM;
     return ir_ops[i->op].flags & IR_F_FAULT;
 }
 
@@ -314,10 +291,8 @@ static bool ir_check_order(struct ir_verifier *v)
             phis = true;
             continue;
         }
-        if (ended)
-            return ir_bad(v, "instruction after the end of its block");
-        if (i->op == IR_PHI && !phis)
-            return ir_bad(v, "phi is not first in its block");
+        if (ended) return ir_bad(v, "instruction after the end of its block");
+        if (i->op == IR_PHI && !phis) return ir_bad(v, "phi is not first in its block");
         phis &= i->op == IR_PHI;
         ended = ir_is_end(i->op);
         if (i->op == IR_IMARK) {
@@ -326,10 +301,8 @@ static bool ir_check_order(struct ir_verifier *v)
         }
         put |= i->op == IR_PUT;
         if (ir_may_fault(f, i)) {
-            if (!marked)
-                return ir_bad(v, "may fault, but no imark of its block is before it");
-            if (put)
-                return ir_bad(v, "may fault after a put of the same guest instruction");
+            if (!marked) return ir_bad(v, "may fault, but no imark of its block is before it");
+            if (put) return ir_bad(v, "may fault after a put of the same guest instruction");
         }
     }
     v->at = IR_NIL;
@@ -341,12 +314,12 @@ static bool ir_check_order(struct ir_verifier *v)
 /* The graph of blocks. Blocks are numbered in order of position, 0 is the entry. */
 struct ir_graph {
     unsigned n;
-    ir_ref *first;     /* BLOCK of each, IR_NIL for the entry */
-    uint32_t *succ;    /* two each, or UINT32_MAX */
-    uint32_t *idom;    /* immediate dominator */
-    uint32_t *post;    /* postorder number, UINT32_MAX if unreachable */
-    uint32_t *order;   /* blocks by falling postorder number */
-    uint32_t *of;      /* block of each instruction, by ref - IR_BIAS */
+    ir_ref *first;   /* BLOCK of each, IR_NIL for the entry */
+    uint32_t *succ;  /* two each, or UINT32_MAX */
+    uint32_t *idom;  /* immediate dominator */
+    uint32_t *post;  /* postorder number, UINT32_MAX if unreachable */
+    uint32_t *order; /* blocks by falling postorder number */
+    uint32_t *of;    /* block of each instruction, by ref - IR_BIAS */
     unsigned norder;
 };
 
@@ -382,14 +355,11 @@ static void ir_graph_new(struct ir_graph *g, const struct ir_func *f)
         const struct ir_ins *i = &f->ins[r];
         uint32_t *succ = g->succ + 2 * g->of[r - IR_BIAS];
 
-        if (i->op == IR_BLOCK)
-            g->first[g->of[r - IR_BIAS]] = r;
-        if (i->op == IR_JMP)
-            succ[0] = g->of[i->a - IR_BIAS];
+        if (i->op == IR_BLOCK) g->first[g->of[r - IR_BIAS]] = r;
+        if (i->op == IR_JMP) succ[0] = g->of[i->a - IR_BIAS];
         if (i->op == IR_BR) {
             succ[0] = g->of[i->b - IR_BIAS];
-            if (i->c != i->b)
-                succ[1] = g->of[i->c - IR_BIAS];
+            if (i->c != i->b) succ[1] = g->of[i->c - IR_BIAS];
         }
     }
 }
@@ -419,8 +389,7 @@ static void ir_graph_walk(struct ir_graph *g)
     }
     g->norder = number;
     for (uint32_t b = 0; b < g->n; b++)
-        if (g->post[b] != UINT32_MAX)
-            g->order[number - 1 - g->post[b]] = b;
+        if (g->post[b] != UINT32_MAX) g->order[number - 1 - g->post[b]] = b;
     free(stack);
     free(next);
     free(seen);
@@ -429,10 +398,8 @@ static void ir_graph_walk(struct ir_graph *g)
 static uint32_t ir_graph_meet(const struct ir_graph *g, uint32_t a, uint32_t b)
 {
     while (a != b) {
-        while (g->post[a] < g->post[b])
-            a = g->idom[a];
-        while (g->post[b] < g->post[a])
-            b = g->idom[b];
+        while (g->post[a] < g->post[b]) a = g->idom[a];
+        while (g->post[b] < g->post[a]) b = g->idom[b];
     }
     return a;
 }
@@ -451,8 +418,7 @@ static void ir_graph_dominators(struct ir_graph *g)
             for (unsigned e = 0; e < 2; e++) {
                 uint32_t to = g->succ[2 * b + e], dom;
 
-                if (to == UINT32_MAX || to == 0)
-                    continue;
+                if (to == UINT32_MAX || to == 0) continue;
                 dom = g->idom[to] == UINT32_MAX ? b : ir_graph_meet(g, g->idom[to], b);
                 changed |= dom != g->idom[to];
                 g->idom[to] = dom;
@@ -463,8 +429,7 @@ static void ir_graph_dominators(struct ir_graph *g)
 
 static bool ir_dominates(const struct ir_graph *g, uint32_t a, uint32_t b)
 {
-    while (g->post[b] < g->post[a])
-        b = g->idom[b];
+    while (g->post[b] < g->post[a]) b = g->idom[b];
     return a == b;
 }
 
@@ -472,8 +437,7 @@ static bool ir_dominates(const struct ir_graph *g, uint32_t a, uint32_t b)
 static bool ir_check_dominance(struct ir_verifier *v, const struct ir_graph *g, ir_ref r,
                                uint32_t where, char operand)
 {
-    if (ir_is_const(r) || ir_dominates(g, g->of[r - IR_BIAS], where))
-        return true;
+    if (ir_is_const(r) || ir_dominates(g, g->of[r - IR_BIAS], where)) return true;
     return ir_bad(v, "operand %c is not defined on every way here", operand);
 }
 
@@ -504,8 +468,7 @@ static bool ir_check_phi(struct ir_verifier *v, const struct ir_graph *g, const 
         if (!ir_valid(f, value) || ir_ty(f, value) != i->ty)
             return ir_bad(v, "operand %" PRIu32 " is not a value of type %s", n,
                           ir_type_name(i->ty));
-        if (!ir_check_dominance(v, g, value, b, (char)('0' + n % 10)))
-            return false;
+        if (!ir_check_dominance(v, g, value, b, (char)('0' + n % 10))) return false;
     }
     return true;
 }
@@ -523,8 +486,7 @@ static bool ir_check_uses(struct ir_verifier *v, const struct ir_graph *g)
         if (i->op == IR_BLOCK && g->post[here] == UINT32_MAX)
             return ir_bad(v, "the block is never reached");
         if (i->op == IR_PHI) {
-            if (!ir_check_phi(v, g, i))
-                return false;
+            if (!ir_check_phi(v, g, i)) return false;
             continue;
         }
         for (unsigned n = 0; n < 3; n++) {
@@ -550,17 +512,13 @@ bool ir_verify(const struct ir_func *f, struct base_text *error)
         f->nins > IR_BIAS + IR_MAX_INS)
         return ir_bad(&v, "limits exceeded");
     for (ir_ref r = f->nk; r < IR_BIAS; r++)
-        if (!ir_check_const(&v, r))
-            return false;
+        if (!ir_check_const(&v, r)) return false;
     for (ir_ref r = IR_BIAS; r < f->nins; r++) {
-        if (!ir_check_ins(&v, r))
-            return false;
+        if (!ir_check_ins(&v, r)) return false;
         blocks |= f->ins[r].op == IR_BLOCK || f->ins[r].op == IR_PHI;
     }
-    if (!ir_check_order(&v))
-        return false;
-    if (!blocks)
-        return true;
+    if (!ir_check_order(&v)) return false;
+    if (!blocks) return true;
     ir_graph_new(&g, f);
     ir_graph_walk(&g);
     ir_graph_dominators(&g);

@@ -19,8 +19,14 @@ struct gen_state {
     struct ir_reservation res;
 };
 
-#define GEN_INT(n) {"x" #n, IR_I64, offsetof(struct gen_state, x) + 8 * (n)}
-#define GEN_FP(n) {"f" #n, IR_F64, offsetof(struct gen_state, f) + 8 * (n)}
+#define GEN_INT(n)                                                                                 \
+    {                                                                                              \
+        "x" #n, IR_I64, offsetof(struct gen_state, x) + 8 * (n)                                    \
+    }
+#define GEN_FP(n)                                                                                  \
+    {                                                                                              \
+        "f" #n, IR_F64, offsetof(struct gen_state, f) + 8 * (n)                                    \
+    }
 static const struct ir_slot gen_slots[] = {GEN_INT(0), GEN_INT(1), GEN_INT(2), GEN_INT(3),
                                            GEN_INT(4), GEN_INT(5), GEN_INT(6), GEN_INT(7),
                                            GEN_FP(0),  GEN_FP(1),  GEN_FP(2),  GEN_FP(3)};
@@ -38,9 +44,8 @@ static uint64_t gen_bump(void *state, uint64_t a, uint64_t b, uint64_t c)
     return 0;
 }
 
-static const struct ir_helper gen_helpers[] = {{"sum", gen_sum, 0},
-                                               {"bump", gen_bump, IR_HELPER_STATE},
-                                               {"touch", gen_sum, IR_HELPER_MEM}};
+static const struct ir_helper gen_helpers[] = {
+    {"sum", gen_sum, 0}, {"bump", gen_bump, IR_HELPER_STATE}, {"touch", gen_sum, IR_HELPER_MEM}};
 
 const struct ir_guest ir_test_guest = {
     .name = "test",
@@ -73,15 +78,20 @@ struct gen {
     unsigned depth;
 };
 
-static unsigned gen_byte(struct gen *g) { return g->p < g->end ? *g->p++ : 0; }
-static unsigned gen_pick(struct gen *g, unsigned n) { return gen_byte(g) % n; }
+static unsigned gen_byte(struct gen *g)
+{
+    return g->p < g->end ? *g->p++ : 0;
+}
+static unsigned gen_pick(struct gen *g, unsigned n)
+{
+    return gen_byte(g) % n;
+}
 
 static uint64_t gen_u64(struct gen *g)
 {
     uint64_t v = 0;
 
-    for (unsigned i = 0; i < 8; i++)
-        v = v << 8 | gen_byte(g);
+    for (unsigned i = 0; i < 8; i++) v = v << 8 | gen_byte(g);
     return v;
 }
 
@@ -112,7 +122,7 @@ static uint64_t gen_bits(struct gen *g, unsigned type)
     case 8: return 0x7fffffff;
     case 9: return 0xff;
     case 10: return bits - 1;
-    case 11: return (uint64_t)-(int64_t)gen_byte(g);
+    case 11: return (uint64_t) - (int64_t)gen_byte(g);
     case 12: return gen_u64(g);
     default: return gen_byte(g);
     }
@@ -120,8 +130,7 @@ static uint64_t gen_bits(struct gen *g, unsigned type)
 
 static ir_ref gen_const(struct gen *g, unsigned type)
 {
-    if (type == IR_I64 && gen_pick(g, 16) == 15)
-        return ir_kaddr(g->f, 0x10000 + 8 * gen_byte(g));
+    if (type == IR_I64 && gen_pick(g, 16) == 15) return ir_kaddr(g->f, 0x10000 + 8 * gen_byte(g));
     return ir_kbits(g->f, type, gen_bits(g, type) & ir_mask(type));
 }
 
@@ -135,14 +144,36 @@ static void gen_add(struct gen *g, ir_ref r)
         p->v[r % GEN_POOL] = r;
 }
 
+static ir_ref gen_derive(struct gen *g, unsigned type);
+
 static ir_ref gen_value(struct gen *g, unsigned type)
 {
     struct gen_pool *p = &g->pool[type];
     unsigned how = gen_byte(g);
 
-    if (!p->n || how % 4 == 3)
-        return gen_const(g, type);
-    return p->v[p->n - 1 - how / 4 % p->n];
+    if (how % 8 == 7) return gen_const(g, type);
+    if (p->n) return p->v[p->n - 1 - how / 8 % p->n];
+    return gen_derive(g, type);
+}
+
+/* There is no value of the type yet: makes one from a slot. */
+static ir_ref gen_derive(struct gen *g, unsigned type)
+{
+    ir_ref r = ir_get(g->f, gen_pick(g, 8));
+
+    switch (type) {
+    case IR_I64: break;
+    case IR_I1: r = ir_cmp(g->f, IR_LTS, r, ir_get(g->f, gen_pick(g, 8))); break;
+    case IR_F16:
+    case IR_F32:
+    case IR_F64:
+        if (type != IR_F64) r = ir_op1(g->f, IR_TRUNC, type == IR_F16 ? IR_I16 : IR_I32, r);
+        r = ir_op1(g->f, IR_BITCAST, type, r);
+        break;
+    default: r = ir_op1(g->f, IR_TRUNC, type, r); break;
+    }
+    gen_add(g, r);
+    return r;
 }
 
 static unsigned gen_type(struct gen *g, uint32_t allowed)
@@ -151,8 +182,7 @@ static unsigned gen_type(struct gen *g, uint32_t allowed)
 
     if (allowed >> IR_I64 & 1 && type < IR_I8) /* mostly the common one */
         return IR_I64;
-    while (!(allowed >> type & 1))
-        type = (type + 1) % (IR_F64 + 1);
+    while (!(allowed >> type & 1)) type = (type + 1) % (IR_F64 + 1);
     return type;
 }
 
@@ -199,10 +229,8 @@ static unsigned gen_aux(struct gen *g, unsigned op)
     const struct ir_aux_word *w = ir_aux_words(op);
     unsigned aux = 0, n = 0;
 
-    if (!w)
-        return 0;
-    while (w[n].word)
-        n++;
+    if (!w) return 0;
+    while (w[n].word) n++;
     for (unsigned k = 0; k < 2; k++) { /* one choice each, some switches */
         const struct ir_aux_word *x = &w[gen_pick(g, n)];
 
@@ -213,8 +241,7 @@ static unsigned gen_aux(struct gen *g, unsigned op)
 
         for (const struct ir_aux_word *y = w; y->word; y++)
             met |= y->mask == x->mask && (aux & y->mask) == y->value;
-        if (!met)
-            aux = (aux & ~x->mask) | x->value;
+        if (!met) aux = (aux & ~x->mask) | x->value;
     }
     return aux;
 }
@@ -226,16 +253,11 @@ static void gen_pure(struct gen *g, unsigned op)
     ir_ref v[3] = {0};
     unsigned ty, ta;
 
-    if (op == IR_SEXT || op == IR_ZEXT)
-        types = GEN_INT;
-    if (op == IR_TRUNC)
-        types &= ~(1u << IR_I64);
-    if (op == IR_FCVTFI)
-        types = 1 << IR_I32 | 1 << IR_I64;
-    if (op == IR_FUNBOX || op == IR_FLOW)
-        types &= ~(1u << IR_F64);
-    if (op == IR_FBOX)
-        types = 1 << IR_F64;
+    if (op == IR_SEXT || op == IR_ZEXT) types = GEN_INT;
+    if (op == IR_TRUNC) types &= ~(1u << IR_I64);
+    if (op == IR_FCVTFI) types = 1 << IR_I32 | 1 << IR_I64;
+    if (op == IR_FUNBOX || op == IR_FLOW) types &= ~(1u << IR_F64);
+    if (op == IR_FBOX) types = 1 << IR_F64;
     ty = gen_type(g, types);
     ta = gen_type_a(g, op, ty);
     for (unsigned n = 0; n < 3; n++) {
@@ -255,8 +277,7 @@ static ir_ref gen_address(struct gen *g)
     ir_ref a = gen_value(g, IR_I64);
     unsigned how = gen_byte(g);
 
-    if (how % 8 == 7)
-        return a;
+    if (how % 32 == 7) return a;
     a = ir_op2(g->f, IR_AND, IR_I64, a, ir_ki(g->f, IR_I64, how % 4 ? 0x7f8 : 0x7ff));
     return ir_op2(g->f, IR_ADD, IR_I64, a, ir_ki(g->f, IR_I64, 0x1000 + how));
 }
@@ -265,7 +286,7 @@ static uint32_t gen_disp(struct gen *g)
 {
     unsigned how = gen_byte(g);
 
-    return how % 4 ? how / 4 * 8 : (uint32_t)gen_bits(g, IR_I32);
+    return how % 16 ? how / 16 * 8 : (uint32_t)gen_bits(g, IR_I32);
 }
 
 static void gen_helper(struct gen *g)
@@ -291,8 +312,7 @@ static void gen_effect(struct gen *g)
         return;
     }
     aux = gen_aux(g, op);
-    if (op != IR_SC)
-        aux &= ~(unsigned)IR_SC_CONSTRAINED;
+    if (op != IR_SC) aux &= ~(unsigned)IR_SC_CONSTRAINED;
     if ((op == IR_LD && (aux & IR_SEQ_CST) == IR_RELEASE) ||
         (op == IR_ST && (aux & IR_SEQ_CST) == IR_ACQUIRE))
         aux &= ~(unsigned)IR_SEQ_CST;
@@ -337,8 +357,7 @@ static void gen_instruction(struct gen *g)
 
     ir_imark(f, g->pc, 4);
     g->pc += 4;
-    if (gen_pick(g, 8) == 1)
-        ir_emit(f, IR_POLL, IR_NONE, 0, 0, 0, 0);
+    if (gen_pick(g, 8) == 1) ir_emit(f, IR_POLL, IR_NONE, 0, 0, 0, 0);
     gen_add(g, ir_get(f, gen_pick(g, BASE_ARRAY_SIZE(gen_slots))));
     while (body--) {
         unsigned how = gen_byte(g), op = IR_ADD + how % (IR_HELPER - IR_ADD);
@@ -357,7 +376,7 @@ static void gen_instruction(struct gen *g)
 
         ir_put(f, slot, gen_value(g, gen_slots[slot].type));
     }
-    if (gen_pick(g, 8) == 1)
+    if (gen_pick(g, 16) == 1)
         ir_emit(f, IR_SIDE, IR_NONE, gen_pick(g, 2), gen_value(g, IR_I1),
                 ir_kaddr(f, 0x20000 + 4 * gen_byte(g)), 0);
 }
@@ -453,6 +472,29 @@ static void gen_body(struct gen *g)
     g->depth--;
 }
 
+/* Shows what was computed: the latest values of each type go to slots. */
+static void gen_show(struct gen *g)
+{
+    struct ir_func *f = g->f;
+    unsigned slot = 0;
+
+    for (unsigned type = IR_I1; type <= IR_F64; type++) {
+        struct gen_pool *p = &g->pool[type];
+        ir_ref r;
+
+        if (!p->n || type == IR_I128) continue;
+        r = p->v[p->n - 1];
+        if (ir_is_float(type) && type != IR_F64)
+            r = ir_op1(f, IR_FBOX, IR_F64, r);
+        else if (ir_is_int(type) && type != IR_I64)
+            r = ir_op1(f, IR_ZEXT, IR_I64, r);
+        ir_put(f, ir_ty(f, r) == IR_F64 ? 8 + slot % 4 : slot % 8, r);
+        slot++;
+    }
+    for (unsigned n = 1; n < g->pool[IR_I64].n && n < 4; n++)
+        ir_put(f, 4 + n, g->pool[IR_I64].v[g->pool[IR_I64].n - 1 - n]);
+}
+
 void ir_gen(struct ir_func *f, const uint8_t *bytes, size_t n)
 {
     struct gen *g = base_zalloc(sizeof *g);
@@ -462,13 +504,18 @@ void ir_gen(struct ir_func *f, const uint8_t *bytes, size_t n)
     g->p = bytes;
     g->end = bytes + n;
     g->pc = 0x10000;
-    do
-        gen_body(g);
+    do gen_body(g);
     while (g->p < g->end && f->nins < IR_BIAS + GEN_LIMIT);
+    gen_show(g);
     switch (gen_pick(g, 4)) {
-    case 0: ir_emit(f, IR_TRAP, IR_NONE, gen_pick(g, IR_TRAP_COUNT), ir_kaddr(f, g->pc), 7, 0); break;
-    case 1: ir_emit(f, IR_EXIT, IR_NONE, IR_EXIT_JUMP, gen_value(g, IR_I64), 0, 0); break;
-    case 2: ir_emit(f, IR_EXIT, IR_NONE, IR_EXIT_RET, gen_value(g, IR_I64), 0, 0); break;
+    case 0:
+        ir_emit(f, IR_TRAP, IR_NONE, gen_pick(g, IR_TRAP_COUNT), ir_kaddr(f, g->pc), 7, 0);
+        break;
+    case 1:
+    case 2:
+        ir_emit(f, IR_EXIT, IR_NONE, gen_pick(g, 2) ? IR_EXIT_JUMP : IR_EXIT_RET,
+                gen_value(g, IR_I64), 0, 0);
+        break;
     default:
         ir_emit(f, IR_EXIT, IR_NONE, IR_EXIT_CALL, ir_kaddr(f, 0x30000), ir_kaddr(f, g->pc), 0);
         break;
@@ -490,8 +537,7 @@ static bool gen_load(void *ctx, uint64_t addr, unsigned size, uint64_t *v)
 {
     struct gen_world *w = ctx;
 
-    if (addr < 0x1000 || addr > 0x1000 + GEN_RAM - size)
-        return false;
+    if (addr < 0x1000 || addr > 0x1000 + GEN_RAM - size) return false;
     *v = 0;
     memcpy(v, w->ram + (addr - 0x1000), size);
     return true;
@@ -501,25 +547,21 @@ static bool gen_store(void *ctx, uint64_t addr, unsigned size, uint64_t v)
 {
     struct gen_world *w = ctx;
 
-    if (addr < 0x1000 || addr > 0x1000 + GEN_RAM - size)
-        return false;
+    if (addr < 0x1000 || addr > 0x1000 + GEN_RAM - size) return false;
     memcpy(w->ram + (addr - 0x1000), &v, size);
     return true;
 }
 
-static bool gen_rmw(void *ctx, uint64_t addr, unsigned size, int op, uint64_t v,
-                    uint64_t expected, uint64_t *old)
+static bool gen_rmw(void *ctx, uint64_t addr, unsigned size, int op, uint64_t v, uint64_t expected,
+                    uint64_t *old)
 {
     static const uint8_t as[] = {0,       IR_ADD,  IR_XOR,  IR_AND, IR_OR,
                                  IR_MINS, IR_MAXS, IR_MINU, IR_MAXU};
     unsigned type = size == 1 ? IR_I8 : size == 2 ? IR_I16 : size == 4 ? IR_I32 : IR_I64;
 
-    if (!gen_load(ctx, addr, size, old))
-        return false;
-    if (op < 0)
-        return *old != expected || gen_store(ctx, addr, size, v);
-    if (op != IR_AMO_SWAP)
-        v = ir_eval(as[op], type, type, 0, *old, v, 0, NULL);
+    if (!gen_load(ctx, addr, size, old)) return false;
+    if (op < 0) return *old != expected || gen_store(ctx, addr, size, v);
+    if (op != IR_AMO_SWAP) v = ir_eval(as[op], type, type, 0, *old, v, 0, NULL);
     return gen_store(ctx, addr, size, v);
 }
 
@@ -529,15 +571,12 @@ static void gen_run(const struct ir_func *f, uint64_t seed, struct gen_world *w)
     const struct ir_mem mem = {w, gen_load, gen_store, gen_rmw};
 
     memset(w, 0, sizeof *w);
-    for (unsigned i = 0; i < 8; i++)
-        w->state.x[i] = base_rand(&seed) >> (base_rand(&seed) & 63);
-    for (unsigned i = 0; i < 4; i++)
-        w->state.f[i] = base_rand(&seed);
+    for (unsigned i = 0; i < 8; i++) w->state.x[i] = base_rand(&seed) >> (base_rand(&seed) & 63);
+    for (unsigned i = 0; i < 4; i++) w->state.f[i] = base_rand(&seed);
     w->state.f[0] = 0x3ff0000000000000;
     w->state.fpenv.rm = (uint32_t)(seed % 5);
     w->state.res.addr = 1;
-    for (unsigned i = 0; i < GEN_RAM; i++)
-        w->ram[i] = (uint8_t)base_rand(&seed);
+    for (unsigned i = 0; i < GEN_RAM; i++) w->ram[i] = (uint8_t)base_rand(&seed);
     ir_interp(f, &w->state, &mem, NULL, &w->end);
     w->state.res.version = 0;
 }
@@ -556,8 +595,7 @@ static bool gen_reads_back(const struct ir_func *f, struct base_text *text)
         ir_print(again, &second);
         ok = strcmp(text->data, second.data) == 0;
     }
-    if (!ok)
-        base_text_printf(text, "reads back as\n%s", second.data);
+    if (!ok) base_text_printf(text, "reads back as\n%s", second.data);
     base_text_free(&second);
     ir_func_free(again);
     return ok;
@@ -571,8 +609,7 @@ bool ir_gen_check(const uint8_t *bytes, size_t n, struct base_text *why)
     const char *what = NULL;
     uint64_t seed = 1;
 
-    for (size_t i = 0; i < n; i++)
-        seed = seed * 31 + bytes[i];
+    for (size_t i = 0; i < n; i++) seed = seed * 31 + bytes[i];
     ir_gen(f, bytes, n);
     if (!ir_verify(f, &message))
         what = "does not verify";
@@ -582,14 +619,12 @@ bool ir_gen_check(const uint8_t *bytes, size_t n, struct base_text *why)
         ir_copy(folded, f);
         base_text_printf(&text, "folded:\n");
         ir_print(folded, &text);
-        if (!ir_verify(folded, &message))
-            what = "does not verify when folded";
+        if (!ir_verify(folded, &message)) what = "does not verify when folded";
     }
     for (unsigned k = 0; !what && k < 3; k++) {
         gen_run(f, seed + k, &w[0]);
         gen_run(folded, seed + k, &w[1]);
-        if (memcmp(&w[0], &w[1], sizeof *w) != 0)
-            what = "does something else when folded";
+        if (memcmp(&w[0], &w[1], sizeof *w) != 0) what = "does something else when folded";
     }
     if (what)
         base_text_printf(why, "%s: %s\n%s", what, message.data ? message.data : "",

@@ -1,4 +1,5 @@
-/* ir_gen.h: IR for tests: a small guest, functions out of bytes. SPDX-License-Identifier: Apache-2.0 */
+/* ir_gen.h: IR for tests. SPDX-License-Identifier: Apache-2.0 */
+ * Apache-2.0 */
 #ifndef ISOMER_TESTS_IR_GEN_H
 #define ISOMER_TESTS_IR_GEN_H
 

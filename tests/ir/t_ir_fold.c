@@ -16,13 +16,32 @@ static unsigned t_failed;
 
 /* ---- every operation ------------------------------------------------- */
 
-static const uint64_t t_edges[] = {0, 1, 2, 7, 31, 32, 63, 64, 0x7f, 0x80, 0xff, 0x7fff, 0x8000,
-                                   0xffff, 0x7fffffff, 0x80000000, 0xffffffff, 0x7fffffffffffffff,
-                                   0x8000000000000000, 0xffffffffffffffff, 0xfffffffffffffffe,
-                                   0xffffffff80000000, 0x123456789abcdef0};
+static const uint64_t t_edges[] = {0,
+                                   1,
+                                   2,
+                                   7,
+                                   31,
+                                   32,
+                                   63,
+                                   64,
+                                   0x7f,
+                                   0x80,
+                                   0xff,
+                                   0x7fff,
+                                   0x8000,
+                                   0xffff,
+                                   0x7fffffff,
+                                   0x80000000,
+                                   0xffffffff,
+                                   0x7fffffffffffffff,
+                                   0x8000000000000000,
+                                   0xffffffffffffffff,
+                                   0xfffffffffffffffe,
+                                   0xffffffff80000000,
+                                   0x123456789abcdef0};
 
 /* Operand shapes: plain, constants, and the definitions that rules look through. */
-enum { T_SHAPES = 17 };
+enum { T_SHAPES = 19 };
 
 static ir_ref t_shape(struct ir_func *f, unsigned shape, unsigned ty, ir_ref x, uint64_t k)
 {
@@ -44,9 +63,12 @@ static ir_ref t_shape(struct ir_func *f, unsigned shape, unsigned ty, ir_ref x, 
     case 11: return ir_op2(f, IR_SUB, ty, x, ir_op1(f, IR_NOT, ty, x));
     case 12: return ir_op1(f, IR_ZEXT, ty, ir_cmp(f, IR_LTU, x, kr));
     case 13: return ir_op1(f, IR_BSWAP, ty, x);
+    case 17: return ty == IR_I64 ? ir_kaddr(f, k) : kr;
+    case 18:
+        return ir_op2(f, IR_ADD, ty, kr,
+                      ty == IR_I64 ? ir_op2(f, IR_ADD, ty, x, ir_kaddr(f, 64)) : x);
     default:
-        if (bits == 8)
-            return x;
+        if (bits == 8) return x;
         narrow = ir_op1(f, IR_TRUNC, shape == 16 && bits > 16 ? IR_I16 : IR_I8, x);
         return ir_op1(f, shape == 14 ? IR_SEXT : IR_ZEXT, ty, narrow);
     }
@@ -63,12 +85,15 @@ static ir_ref t_build(struct ir_func *f, unsigned op, unsigned ty, unsigned aux,
         y = ir_op1(f, IR_TRUNC, ty, y);
     }
     x = t_shape(f, shapes % T_SHAPES, ty, x, k);
-    if (ir_ops[op].opd[1] != IR_OPD__)
-        y = t_shape(f, shapes / T_SHAPES, ty, y, k);
+    if (ir_ops[op].opd[1] != IR_OPD__) y = t_shape(f, shapes / T_SHAPES, ty, y, k);
     switch (op) {
     case IR_SEXT:
-    case IR_ZEXT: r = ty == IR_I64 ? x : ir_op1(f, op, IR_I64, x); break;
-    case IR_TRUNC: r = ty == IR_I8 ? x : ir_op1(f, op, ty - 1, x); break;
+    case IR_ZEXT:
+    case IR_TRUNC: /* aux: how far down to go first */
+        if (IR_I1 + aux >= ty) aux = 0;
+        r = ir_op1(f, IR_TRUNC, IR_I1 + aux, x);
+        if (op != IR_TRUNC) r = ir_op1(f, op, ty, r);
+        break;
     case IR_CMP: r = ir_cmp(f, aux, x, y); break;
     case IR_SEL: r = ir_emit(f, op, ty, 0, ir_cmp(f, aux, x, y), x, y); break;
     default: r = ir_emit(f, op, ty, 0, x, ir_ops[op].opd[1] ? y : IR_NIL, 0); break;
@@ -117,7 +142,9 @@ static void t_one(struct ir_func *f[2], unsigned op, unsigned ty, unsigned aux, 
 static void t_op(unsigned op)
 {
     struct ir_func *f[2] = {ir_func_new(NULL), ir_func_new(NULL)};
-    unsigned failed = t_failed, conditions = op == IR_CMP || op == IR_SEL ? IR_GEU + 1 : 1;
+    unsigned failed = t_failed, conditions = op == IR_CMP || op == IR_SEL ? IR_GEU + 1
+                                             : op == IR_SEXT || op == IR_ZEXT || op == IR_TRUNC ? 4
+                                                                                                : 1;
     unsigned both = ir_ops[op].opd[1] != IR_OPD__ ? T_SHAPES * T_SHAPES : T_SHAPES;
 
     for (unsigned ty = IR_I8; ty <= IR_I64; ty++)
@@ -127,8 +154,7 @@ static void t_op(unsigned op)
                     t_one(f, op, ty, aux, shapes, t_edges[k]);
     ir_func_free(f[0]);
     ir_func_free(f[1]);
-    if (t_failed == failed)
-        printf("ok - every shape of %s\n", ir_ops[op].name);
+    if (t_failed == failed) printf("ok - every shape of %s\n", ir_ops[op].name);
 }
 
 /* ---- random functions ------------------------------------------------ */
@@ -143,8 +169,7 @@ static void t_random(uint64_t seed, unsigned rounds)
         size_t len = base_rand(&s) % sizeof bytes;
         struct base_text why = {0};
 
-        for (size_t i = 0; i < len; i++)
-            bytes[i] = (uint8_t)base_rand(&s);
+        for (size_t i = 0; i < len; i++) bytes[i] = (uint8_t)base_rand(&s);
         if (!ir_gen_check(bytes, len, &why) && t_failed++ < failed + 3)
             printf("not ok - t_ir_fold %llu 1: %s", (unsigned long long)(seed + n), why.data);
         base_text_free(&why);
@@ -157,13 +182,14 @@ int main(int argc, char **argv)
 {
     const char *longer = getenv("TEST_LONG");
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : base_now_ns() % 1000000000;
-    unsigned rounds = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 0)
-                      : longer && *longer ? 1000000 : 5000;
+    unsigned rounds = argc > 2            ? (unsigned)strtoul(argv[2], NULL, 0)
+                      : longer && *longer ? 1000000
+                                          : 5000;
 
     if (argc <= 1)
         for (unsigned op = 0; op < IR_OP_COUNT; op++)
-            if (ir_ops[op].cls == IR_CLASS_P && ir_ops[op].types >> IR_I8 & 1 &&
-                op != IR_BITCAST && op != IR_FCVTFI)
+            if (ir_ops[op].cls == IR_CLASS_P && ir_ops[op].types >> IR_I8 & 1 && op != IR_BITCAST &&
+                op != IR_FCVTFI)
                 t_op(op);
     t_op(IR_CMP);
     t_random(seed, rounds);

@@ -31,8 +31,7 @@ static void t_cover(const char *input, const struct ir_guest *guest)
     struct ir_func *f = ir_func_new(guest);
 
     if (ir_parse(f, &input, NULL) == 0)
-        for (ir_ref r = f->nk; r < f->nins; r++)
-            t_covered[f->ins[r].op] = true;
+        for (ir_ref r = f->nk; r < f->nins; r++) t_covered[f->ins[r].op] = true;
     ir_func_free(f);
 }
 
@@ -56,8 +55,7 @@ static bool t_same(const struct ir_section *s, const char *actual)
 {
     size_t n = s->len;
 
-    if (n > 1 && s->body[n - 1] == '\n' && s->body[n - 2] == '\n')
-        n--;
+    if (n > 1 && s->body[n - 1] == '\n' && s->body[n - 2] == '\n') n--;
     return strlen(actual) == n && memcmp(actual, s->body, n) == 0;
 }
 
@@ -73,8 +71,7 @@ static void t_case(const struct ir_case *c, const char *file)
         ir_case_actual(c, n, &ir_test_guest, &actual);
         ok = (t_bless || t_same(s, actual.data)) &&
              strncmp(actual.data, IR_CASE_BROKEN, strlen(IR_CASE_BROKEN)) != 0;
-        if (!ok)
-            printf("%s:%u: %s: '%s' gives\n%s", file, c->line, c->name, s->head, actual.data);
+        if (!ok) printf("%s:%u: %s: '%s' gives\n%s", file, c->line, c->name, s->head, actual.data);
         t_result(ok, file, c->name, s->head);
         error |= strcmp(s->head, "error") == 0;
         base_text_free(&actual);
@@ -84,8 +81,7 @@ static void t_case(const struct ir_case *c, const char *file)
         struct base_text text = {0};
         bool ok = ir_case_normal(c->input, guest, &text);
 
-        if (!ok)
-            printf("%s:%u: %s\n%s", file, c->line, c->name, text.data);
+        if (!ok) printf("%s:%u: %s\n%s", file, c->line, c->name, text.data);
         t_result(ok, file, c->name, "reads back");
         t_cover(c->input, guest);
         base_text_free(&text);
@@ -106,8 +102,7 @@ static void t_file(const char *path)
         return;
     }
     while (ir_case_next(&p, &line, &c, &error)) {
-        if (!cases++)
-            base_text_printf(&blessed, "%.*s", (int)(c.start - text), text);
+        if (!cases++) base_text_printf(&blessed, "%.*s", (int)(c.start - text), text);
         t_case(&c, file);
         t_case_bless(&c, &blessed);
     }
@@ -144,10 +139,8 @@ int main(int argc, char **argv)
         glob_t g = {0};
 
         snprintf(pattern, sizeof pattern, "%s/ir/*.ir", tests ? tests : "tests");
-        if (glob(pattern, 0, NULL, &g) != 0)
-            t_result(false, pattern, "no test files", "");
-        for (size_t n = 0; n < g.gl_pathc; n++)
-            t_file(g.gl_pathv[n]);
+        if (glob(pattern, 0, NULL, &g) != 0) t_result(false, pattern, "no test files", "");
+        for (size_t n = 0; n < g.gl_pathc; n++) t_file(g.gl_pathv[n]);
         globfree(&g);
         for (unsigned op = 0; op < IR_OP_COUNT; op++)
             t_result(t_covered[op], "table", ir_ops[op].name, "occurs in a test");
