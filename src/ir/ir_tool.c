@@ -1,5 +1,4 @@
 /* ir_tool.c: checks, prints and runs files of IR text. SPDX-License-Identifier: Apache-2.0
- * Apache-2.0
  *
  * A file is a sequence of functions, or a test file (ir_case.h) whose cases have a function
  * and its expectations.

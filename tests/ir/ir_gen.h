@@ -1,5 +1,4 @@
 /* ir_gen.h: IR for tests. SPDX-License-Identifier: Apache-2.0 */
- * Apache-2.0 */
 #ifndef ISOMER_TESTS_IR_GEN_H
 #define ISOMER_TESTS_IR_GEN_H
 
