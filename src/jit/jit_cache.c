@@ -51,11 +51,12 @@ int jit_cache_init(struct jit *j)
     if (size > (size_t)1 << 30)
         size = (size_t)1 << 30; /* everything within reach of a rel32 */
     c->size = size = BASE_ALIGN_UP(size, (size_t)4096);
-    c->fd = new_memory(size);
+    int fd = new_memory(size);
     void *rw = MAP_FAILED, *rx = MAP_FAILED;
-    if (c->fd >= 0) {
-        rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, c->fd, 0);
-        rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, c->fd, 0);
+    if (fd >= 0) {
+        rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+        close(fd); /* descriptors are the guest's, who may close or count them */
     }
     if (rw == MAP_FAILED || rx == MAP_FAILED) {
         base_error("cannot map a code cache of %zu KiB: %s; try a smaller --cache-size", size >> 10,
@@ -75,7 +76,6 @@ void jit_cache_free(struct jit *j)
         return;
     munmap(c->rw, c->size);
     munmap((void *)c->rx, c->size);
-    close(c->fd);
     if (c->users) {
         atomic_fetch_sub(c->users, 1);
         munmap((void *)c->users, 4096);
@@ -116,8 +116,7 @@ static void leave_shared(struct jit_cache *c, bool copy)
         base_error("no memory for a copy of the code cache after a fork: %s", strerror(errno));
         _exit(1);
     }
-    close(c->fd);
-    c->fd = fd;
+    close(fd);
     atomic_fetch_sub(c->users, 1);
     munmap((void *)c->users, 4096);
     c->users = users;

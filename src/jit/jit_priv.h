@@ -143,7 +143,6 @@ struct jit_cache {
     size_t size;
     size_t hot_start;      /* behind the stubs */
     size_t hot, cold;      /* hot grows up, cold grows down; offsets */
-    int fd;
     _Atomic(uint32_t) *users; /* processes that share the memory (fork) */
 };
 
