@@ -109,7 +109,7 @@ def main():
             for g, r in zip(programs, pool.map(lambda g: run(qemu + [str(exes[g])], 120),
                                                programs)):
                 if len(r[1]) == programs[g].words * 8:
-                    reference[g] = r[1]
+                    reference[g] = programs[g].reference(r[1])
         # QEMU does not give these to user mode, as Linux does; nothing changes but a2
         if 'Zicbom' in programs:
             reference['Zicbom'] = struct.pack('<QQ', 1, 1)
