@@ -157,6 +157,8 @@ static long file_open(struct proc_thread *t, uint64_t dirfd, uint64_t guest, uin
 
     if (r < 0)
         return r;
+    if ((flags & O_ACCMODE) != O_RDONLY && path == (uint64_t)buf && !strcmp(buf, t->proc->exe))
+        return -ETXTBSY; /* the host does not know that it is being run */
     if (path == (uint64_t)buf && !strncmp(buf, "/proc/", 6)) {
         r = proc_fake_open(t, buf, (int)flags);
         if (r != -ENOSYS)
