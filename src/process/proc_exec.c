@@ -167,6 +167,25 @@ static size_t script_args(const struct exec_walk *w, const char *path, const cha
     return n;
 }
 
+/* The path of an open file, or one that leads to its descriptor. */
+static long path_of_fd(int fd, char *path)
+{
+    char link[64];
+    struct stat by_fd, by_path;
+    ssize_t n;
+
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    n = readlink(link, path, PATH_MAX - 1);
+    if (n < 0)
+        return errno == ENOENT ? -EBADF : -errno;
+    path[n] = 0;
+    if (fstat(fd, &by_fd) < 0)
+        return -errno;
+    if (stat(path, &by_path) < 0 || by_path.st_dev != by_fd.st_dev || by_path.st_ino != by_fd.st_ino)
+        strcpy(path, link);
+    return 0;
+}
+
 /* ---- for isomer_run -------------------------------------------------- */
 
 int proc_exec_resolve(struct proc *p, const char *path, char **argv, struct proc_program *out,
@@ -194,6 +213,8 @@ int proc_exec_resolve(struct proc *p, const char *path, char **argv, struct proc
     out->argv[n] = NULL;
     out->fd = w.fd;
     out->kind = w.kind;
+    if (w.kind == PROC_FILE_RISCV64)
+        path_of_fd(w.fd, w.path); /* what /proc/self/exe shows: absolute, no links */
     out->path = base_strdup(w.path);
     out->execfn = base_strdup(path);
     return 0;
@@ -399,25 +420,6 @@ PROC_SYS(execve)
     long r = proc_read_string(path, a[0], sizeof path);
 
     return r < 0 ? r : do_exec(t, path, a[1], a[2]);
-}
-
-/* The path of an open file, or one that leads to its descriptor. */
-static long path_of_fd(int fd, char *path)
-{
-    char link[64];
-    struct stat by_fd, by_path;
-    ssize_t n;
-
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    n = readlink(link, path, PATH_MAX - 1);
-    if (n < 0)
-        return errno == ENOENT ? -EBADF : -errno;
-    path[n] = 0;
-    if (fstat(fd, &by_fd) < 0)
-        return -errno;
-    if (stat(path, &by_path) < 0 || by_path.st_dev != by_fd.st_dev || by_path.st_ino != by_fd.st_ino)
-        strcpy(path, link);
-    return 0;
 }
 
 /* A file without a name (memfd) must stay open over the start of ourselves;

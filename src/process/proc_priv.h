@@ -79,7 +79,6 @@ struct proc {
     struct proc_thread *threads;
     unsigned nthreads;
     atomic_int exiting;    /* exit_group has begun */
-    int leader_status;     /* of the first thread, if it has ended */
     bool verbose;          /* ISOMER_DEBUG: unknown calls are named on stderr */
     struct proc_signals *sig; /* proc_signal.c's own: actions, ... */
 };

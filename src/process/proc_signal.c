@@ -36,6 +36,7 @@
 
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -54,8 +55,9 @@ __asm__(".text\n"
         ".type proc_signal_restorer, @function\n"
         ".globl proc_signal_restorer\n"
         ".hidden proc_signal_restorer\n"
+        "    nop\n" /* unwinders look up the byte before a return address */
         "proc_signal_restorer:\n"
-        "    mov $15, %eax\n"
+        "    movq $15, %rax\n" /* as the C library has it: debuggers know these bytes */
         "    syscall\n"
         ".size proc_signal_restorer, . - proc_signal_restorer\n");
 
@@ -345,10 +347,23 @@ static void end_temp(struct proc_thread *t)
 
 /* ---- delivery -------------------------------------------------------- */
 
-/* Ends the process by sig, whatever the guest's action for it is. */
+/* Ends the process by sig, whatever the guest's action for it is: the parent
+ * sees the signal. Raw calls: the C library would neither touch 32 and 33 nor
+ * know the thread id of a vfork child. */
 static _Noreturn void die(struct proc_thread *t, int sig)
 {
-    proc_exit_signal(t->proc, sig);
+    struct host_action dfl = {.flags = HOST_SA_RESTORER, .restorer = proc_signal_restorer};
+    struct rlimit none = {0, 0};
+    uint64_t all_but = ~(proc_sigbit(sig) | PROC_SYNC_SIGNALS);
+
+    if (!t->shares_memory && !atomic_exchange(&t->proc->exiting, 1))
+        proc_print_stats(t->proc);
+    setrlimit(RLIMIT_CORE, &none); /* a core would be of the emulator */
+    host_sigaction(sig, &dfl, NULL);
+    proc_raw(SYS_tgkill, (uint64_t)getpid(), (uint64_t)t->tid, (uint64_t)sig, 0, 0, 0);
+    host_sigmask(all_but);
+    for (;;)
+        proc_raw(SYS_exit_group, 128 + (uint64_t)sig, 0, 0, 0, 0, 0);
 }
 
 /* The guest's action for sig as a handler is about to run. */
@@ -462,11 +477,15 @@ void proc_signal_force(struct proc_thread *t, int sig, int code, uint64_t addr)
     struct proc_action act;
     siginfo_t info;
 
-    /* x86 reports an address that is not canonical without saying which. */
-    if (sig == SIGSEGV && code == SI_KERNEL && !addr) {
+    /* x86 reports an address that is not canonical without saying which, and
+     * as SIGBUS if its stack pointer or rbp is the base. */
+    if ((sig == SIGSEGV || sig == SIGBUS) && code == SI_KERNEL && !addr) {
+        sig = SIGSEGV;
         addr = proc_fault_address(t);
         code = SEGV_MAPERR;
     }
+    if (sig == SIGBUS && code == BUS_ADRALN)
+        addr = proc_fault_address(t);
     memset(&info, 0, sizeof info);
     info.si_signo = sig;
     info.si_code = code;

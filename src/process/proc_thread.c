@@ -139,6 +139,19 @@ static long unshare_rest(uint64_t flags)
     return apart ? proc_raw(SYS_unshare, apart, 0, 0, 0, 0, 0) : 0;
 }
 
+/* The C library's first pthread_create() takes signal 33 for itself. */
+static void reclaim_setxid(struct proc_thread *t)
+{
+    static atomic_bool done;
+    struct proc_signals *table = t->sig->table;
+
+    if (atomic_exchange(&done, true))
+        return;
+    pthread_mutex_lock(&table->lock);
+    proc_signal_mirror(table, 33);
+    pthread_mutex_unlock(&table->lock);
+}
+
 static void *thread_main(void *arg)
 {
     struct birth *b = arg;
@@ -153,6 +166,7 @@ static void *thread_main(void *arg)
     proc_self = t;
     b->error = unshare_rest(c->flags);
     if (!b->error) {
+        reclaim_setxid(t);
         proc_signal_thread_init(t);
         if (c->flags & CLONE_PARENT_SETTID)
             proc_write_guest(c->parent_tid, &tid, sizeof tid);
@@ -386,20 +400,18 @@ PROC_SYS(exit)
         proc_raw(SYS_exit_group, (uint64_t)status, 0, 0, 0, 0, 0);
     }
     proc_sigmask_block_all();
-    if (leader) /* a process ends with the status of its first thread */
-        p->leader_status = status;
-    if (!unlink_thread(t)) {
-        robust_exit(t);
-        clear_tid(tid_addr);
-        proc_exit_group(p, p->leader_status);
-    }
     robust_exit(t);
+    if (!unlink_thread(t)) {
+        clear_tid(tid_addr);
+        proc_print_stats(p);
+        leave = NULL; /* the last: the kernel chooses which status counts */
+    }
     proc_signal_thread_exit(t);
     proc_self = NULL;
     if (!leader)
         proc_thread_free(t); /* the leader's goes with the process */
     clear_tid(tid_addr);
-    if (leader || !leave)
+    while (leader || !leave)
         proc_raw(SYS_exit, (uint64_t)status, 0, 0, 0, 0, 0);
     longjmp(*leave, 1);
 }
