@@ -78,7 +78,7 @@ CHILDREN = {
     "ulimit and umask": "umask 027; touch f; mkdir d; stat -c %a f d; ulimit -n 100; ulimit -n",
     "many processes": "for i in 1 2 3 4 5 6 7 8 9 10; do /bin/echo $i; done; "
                       "for i in 1 2 3 4 5; do (echo sub $i); done",
-    "cd and relative programs": "mkdir p; cp /bin/echo p/; cd p; ./echo here; cd ..; p/echo there",
+    "cd and relative programs": "mkdir p; cp /bin/echo p/; cd p; ./echo here; cd ..; p/echo there; rm p/echo",
     "named pipe": "mkfifo p; (echo through >p) & cat p; wait",
     "job control": "set -m; sleep 0.05 & jobs | wc -l; fg >/dev/null; echo $?",
     "timeout": "exec 2>/dev/null; timeout 0.2 sleep 9; echo $?; timeout -s KILL 0.2 sleep 9; echo $?",
