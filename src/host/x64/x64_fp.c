@@ -410,20 +410,42 @@ static void x64_evex_usi(struct x64_t1 *t, unsigned ty, unsigned byte, int w, un
     x64_b(&t->out, 0x62);
 }
 
+/* x = a rounded to an integral value, by static mode rm; exceptions: whether
+ * an inexact result is to be flagged. */
+static void x64_round(struct x64_t1 *t, unsigned ty, unsigned x, unsigned a, unsigned rm,
+                      bool exceptions)
+{
+    x64_b(&t->out, x64_round_to_mxcsr(rm) | (exceptions ? 0 : 8));
+    x64_f2(t, X64_OP(3, 1, ty == IR_F64 ? 0x0b : 0x0a), x, a);
+}
+
 static bool x64_fcvt_fi(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 {
-    unsigned from = x64_ins(t, i->a)->ty, rm = i->aux & 7, d, ra;
+    unsigned from = x64_ins(t, i->a)->ty, rm = i->aux & 7, d, ra, x;
     bool is_unsigned = i->aux & IR_FCVT_UNSIGNED, trunc = rm == IR_RTZ;
+    bool rounds = rm == IR_RNE || rm == IR_RDN || rm == IR_RUP;
     int w = i->ty == IR_I64;
     uint32_t label;
 
-    if (!x64_fty(from) || (i->ty != IR_I64 && i->ty != IR_I32) || (!trunc && rm != IR_RM_DYN) ||
-        (is_unsigned && !x64_cpu(t, X64_CPU_AVX512)))
+    if (!x64_fty(from) || (i->ty != IR_I64 && i->ty != IR_I32) || rm == IR_RMM ||
+        (is_unsigned && !x64_cpu(t, X64_CPU_AVX512)) || (is_unsigned && rounds))
         return false;
     d = x64_def(t, r, X64_GPRS);
     ra = x64_use(t, i->a);
     label = x64_again(t, i, d);
-    if (is_unsigned) {
+    if (rounds) {
+        /* Out of range is invalid only, never inexact too; but only an f64
+         * can be both integral-less and out of the range of an i32. */
+        bool twice = from == IR_F64 && !w;
+
+        x = x64_temp(t, (uint32_t)X64_FPRS);
+        if (twice)
+            x64_round(t, from, x, ra, rm, true);
+        x64_jcc_cold(t, CC_O, label);
+        x64_alu_ri(&t->out, ALU_CMP, w, d, 1);
+        x64_rr(&t->out, x64_sop(from, 0x2c), w, d, x);
+        x64_round(t, from, x, ra, rm, !twice);
+    } else if (is_unsigned) {
         x64_jcc_cold(t, CC_E, label);
         x64_alu_ri(&t->out, ALU_CMP, w, d, -1);
         x64_evex_usi(t, from, trunc ? 0x78 : 0x79, w, d, 0, ra);
@@ -439,13 +461,25 @@ static bool x64_fcvt_if(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 {
     unsigned from = x64_ins(t, i->a)->ty, d, ra, x;
     bool is_unsigned = i->aux & IR_FCVT_UNSIGNED;
-    bool exact = i->ty == IR_F64 && from == IR_I32;
+    bool checked = !(i->ty == IR_F64 && from == IR_I32) && !x64_rm_dyn(i);
 
-    if (!x64_fty(i->ty) || (from != IR_I64 && from != IR_I32) || (!exact && !x64_rm_dyn(i)) ||
+    if (!x64_fty(i->ty) || (from != IR_I64 && from != IR_I32) || (checked && is_unsigned) ||
         (is_unsigned && from == IR_I64 && !x64_cpu(t, X64_CPU_AVX512)))
         return false;
     d = x64_def_fp(t, r);
+    t->lock |= 1u << d;
     ra = x64_use(t, x64_src(t, i->a));
+    if (checked) {
+        /* a result that converts back to the operand is exact, whatever the
+         * mode; otherwise again by the reference (inexact either way) */
+        uint32_t label;
+
+        x = x64_temp(t, X64_GPRS);
+        label = x64_again(t, i, d);
+        x64_jcc_cold(t, CC_NE, label);
+        x64_alu_rr(&t->out, ALU_CMP, from == IR_I64, x, ra);
+        x64_rr(&t->out, x64_sop(i->ty, 0x2c), from == IR_I64, x, d);
+    }
     if (is_unsigned && from == IR_I64) {
         x64_evex_usi(t, i->ty, 0x7b, 1, d, d & 15, ra);
     } else if (is_unsigned) {

@@ -188,6 +188,8 @@ void x64_slow_call(struct x64_t1 *t, const struct ir_ins *i, unsigned d, int stu
             x64_mov_mi(&t->out, 0, x64_vcpu(m.disp + 4), (int32_t)(v >> 32));
             x64_mov_mi(&t->out, 0, m, (int32_t)v);
         } else {
+            if (t->val[r].reg == X64_NONE)
+                r = x64_src(t, r); /* as the caller read it */
             x64_store_state(t, m, t->val[r].reg);
         }
     }
