@@ -601,38 +601,72 @@ static bool gen_reads_back(const struct ir_func *f, struct base_text *text)
     return ok;
 }
 
-bool ir_gen_check(const uint8_t *bytes, size_t n, struct base_text *why)
+/* What is wrong with f, or NULL; the texts in *text, the reason in *message. */
+static const char *gen_wrong(const struct ir_func *f, uint64_t seed, bool run,
+                             struct base_text *text, struct base_text *message)
 {
-    struct ir_func *f = ir_func_new(&ir_test_guest), *folded = ir_func_new(&ir_test_guest);
+    struct ir_func *folded = ir_func_new(f->guest);
     struct gen_world *w = base_alloc(2 * sizeof *w);
-    struct base_text text = {0}, message = {0};
     const char *what = NULL;
-    uint64_t seed = 1;
 
-    for (size_t i = 0; i < n; i++) seed = seed * 31 + bytes[i];
-    ir_gen(f, bytes, n);
-    if (!ir_verify(f, &message))
-        what = "does not verify";
-    else if (!gen_reads_back(f, &text))
-        what = "does not read back the same";
-    if (!what) {
-        ir_copy(folded, f);
-        base_text_printf(&text, "folded:\n");
-        ir_print(folded, &text);
-        if (!ir_verify(folded, &message)) what = "does not verify when folded";
-    }
-    for (unsigned k = 0; !what && k < 3; k++) {
+    if (!gen_reads_back(f, text)) what = "does not read back the same";
+    ir_copy(folded, f);
+    base_text_printf(text, "folded:\n");
+    ir_print(folded, text);
+    if (!what && !ir_verify(folded, message)) what = "does not verify when folded";
+    for (unsigned k = 0; run && !what && k < 3; k++) {
         gen_run(f, seed + k, &w[0]);
         gen_run(folded, seed + k, &w[1]);
         if (memcmp(&w[0], &w[1], sizeof *w) != 0) what = "does something else when folded";
     }
-    if (what)
-        base_text_printf(why, "%s: %s\n%s", what, message.data ? message.data : "",
-                         text.data ? text.data : "");
-    base_text_free(&text);
-    base_text_free(&message);
     free(w);
-    ir_func_free(f);
     ir_func_free(folded);
+    return what;
+}
+
+static bool gen_report(const char *what, struct base_text *text, struct base_text *message,
+                       struct base_text *why)
+{
+    if (what)
+        base_text_printf(why, "%s: %s\n%s", what, message->data ? message->data : "",
+                         text->data ? text->data : "");
+    base_text_free(text);
+    base_text_free(message);
     return !what;
+}
+
+bool ir_gen_check(const uint8_t *bytes, size_t n, struct base_text *why)
+{
+    struct ir_func *f = ir_func_new(&ir_test_guest);
+    struct base_text text = {0}, message = {0};
+    const char *what;
+    uint64_t seed = 1;
+
+    for (size_t i = 0; i < n; i++) seed = seed * 31 + bytes[i];
+    ir_gen(f, bytes, n);
+    what = ir_verify(f, &message) ? gen_wrong(f, seed, true, &text, &message) : "does not verify";
+    if (what && !text.data) ir_print(f, &text);
+    ir_func_free(f);
+    return gen_report(what, &text, &message, why);
+}
+
+bool ir_gen_check_text(const char *input, struct base_text *why)
+{
+    struct ir_func *f = ir_func_new(&ir_test_guest);
+    struct base_text text = {0}, message = {0};
+    const char *what = NULL;
+    bool blocks = false;
+
+    if (ir_parse(f, &input, &message) < 0) {
+        if (!message.data) what = "refused without a reason";
+    } else if (!ir_verify(f, &message)) {
+        ir_print(f, &text); /* broken ones print, too */
+        if (!message.data) what = "refused without a reason";
+    } else {
+        for (ir_ref r = IR_BIAS; r < f->nins; r++) /* loops may not end */
+            blocks |= f->ins[r].op == IR_BLOCK;
+        what = gen_wrong(f, 1, !blocks, &text, &message);
+    }
+    ir_func_free(f);
+    return gen_report(what, &text, &message, why);
 }

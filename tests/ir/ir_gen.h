@@ -16,4 +16,7 @@ void ir_gen(struct ir_func *f, const uint8_t *bytes, size_t n);
  * drawn from the bytes as well. Returns false with the reason and the texts in *why. */
 bool ir_gen_check(const uint8_t *bytes, size_t n, struct base_text *why);
 
+/* The same for a text, which must be refused with a reason or be right. */
+bool ir_gen_check_text(const char *input, struct base_text *why);
+
 #endif
