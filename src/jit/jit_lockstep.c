@@ -183,10 +183,11 @@ static void check_map(struct jit_vcpu *v, const struct jit_region *r, const uint
     struct jit_undo *u = jit_thread_of(v)->undo;
     const struct jit_deopt *d =
         jit_table_at(&j->p->deopts, v->exit_id & ~(uint32_t)JIT_EXIT_DEOPT, sizeof *d);
-    uint8_t got[JIT_STATE_MAX], want[JIT_STATE_MAX] = {0};
+    uint8_t raw[JIT_STATE_MAX], got[JIT_STATE_MAX], want[JIT_STATE_MAX] = {0};
     uint32_t got_mxcsr = v->mxcsr;
     struct base_text diff = {0};
     bool agree = false;
+    memcpy(raw, v->state, sizeof raw);
     uint64_t pc = jit_map_apply(j, &d->region->maps, d->map, &v->regs, v->spill, v->state);
     struct ir_mem mem = {u, do_load, do_store, do_rmw};
     memcpy(got, v->state, sizeof got);
@@ -209,7 +210,7 @@ static void check_map(struct jit_vcpu *v, const struct jit_region *r, const uint
     jit_code_begin(v);
     if (flushes != j->p->flush_count)
         base_bug(__FILE__, __LINE__, "lockstep: the code cache is too small for several threads");
-    memcpy(v->state, got, sizeof got);
+    memcpy(v->state, agree ? raw : got, sizeof got); /* the map is to be applied again */
     v->mxcsr = got_mxcsr;
     if (!agree) {
         if (!diff.len)

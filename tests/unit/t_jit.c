@@ -138,6 +138,7 @@ static const struct mode {
              {"code", 0, 0, 0, 0, 0},
              {"lockstep", 0, true, 0, 0, 0},
              {"deopt", 0, 0, true, 0, 0},
+             {"lockstep, deopt", 0, true, true, 0, 0},
              {"random", 0, 0, 0, true, 0},
              {"tiny cache", 0, 0, 0, 0, 32 << 10},
              {"tiny cache, deopt", 0, 0, true, 0, 32 << 10}};
@@ -225,11 +226,13 @@ static void t_maps(void)
     jit_map_add(&c, 5, JIT_LOC_FPR, JIT_HOW_CANON64, 9);
     jit_map_add(&c, 6, JIT_LOC_GPR, JIT_HOW_ZEXT8, 8);
     jit_map_add(&c, 7, JIT_LOC_GPR, JIT_HOW_BOX32, 10);
+    jit_map_add(&c, 2, JIT_LOC_STATE, JIT_HOW_COPY, 3); /* though 3 is overwritten */
+    jit_map_add(&c, 3, JIT_LOC_STATE, JIT_HOW_COPY, 2);
     CHECK(jit_map_end(&c) == 1, "number");
     struct jit_maps maps = {c.map_bytes.data, c.map_start.data, (uint32_t)c.map_start.len};
     CHECK(jit_map_pc(&maps, 1) == 0xfff0 && jit_map_pc(&maps, 0) == 0x10000, "pc");
     CHECK(jit_map_apply(&j, &maps, 1, &regs, spill, &s) == 0xfff0 && s.pc == 0xfff0, "pc");
-    static const uint64_t want[8] = {100,         0x8000000000000000, 0xf0000000a, 0xf0000000b,
+    static const uint64_t want[8] = {100, 0x8000000000000000, 103, 102,
                                      (uint64_t)-0x7fffffff, 0x7ff8000000000000, 8,
                                      0xffffffff0000000a};
     for (unsigned i = 0; i < 8; i++)
