@@ -93,6 +93,9 @@ bool ir_case_next(const char **text, unsigned *line, struct ir_case *c, struct b
         ++*line;
         p = ir_case_ruler(s->body, line);
         s->len = (size_t)(p - s->body);
+        while (s->len > 1 && s->body[s->len - 1] == '\n' && s->body[s->len - 2] == '\n')
+            s->len--; /* empty lines set cases apart */
+        if (s->len == 1) s->len = 0;
     }
     *text = p;
     return true;

@@ -20,7 +20,7 @@ enum { IR_CASE_SECTIONS = 16 };
 struct ir_section {
     char head[512];   /* "fold", "run s1=5", "error" */
     const char *body; /* in the file's text */
-    size_t len;
+    size_t len;       /* without empty lines at the end */
 };
 
 struct ir_case {

@@ -50,13 +50,9 @@ static void t_case_bless(const struct ir_case *c, struct base_text *out)
     }
 }
 
-/* An empty line may end a section, to set cases apart. */
 static bool t_same(const struct ir_section *s, const char *actual)
 {
-    size_t n = s->len;
-
-    if (n > 1 && s->body[n - 1] == '\n' && s->body[n - 2] == '\n') n--;
-    return strlen(actual) == n && memcmp(actual, s->body, n) == 0;
+    return strlen(actual) == s->len && memcmp(actual, s->body, s->len) == 0;
 }
 
 static void t_case(const struct ir_case *c, const char *file)
