@@ -30,7 +30,9 @@ def isomer_modes():
     return {'tier 1': run,
             'interpreter': run + ['--interpreter'],
             'deopt': run + [f'--test-deopt={SEED}'],
-            'random allocation': run + [f'--test-ra={SEED}']}
+            'random allocation': run + [f'--test-ra={SEED}'],
+            'plain processor': run + ['--cpu-features=-avx512,-avx2,-bmi'],
+            'no links': run + ['--no-link']}
 
 
 def work_dir():
