@@ -164,6 +164,47 @@ static bool run_search(struct proc *p, const char *name, char **envp, char *out)
     }
 }
 
+static long run_pread(void *ctx, void *buf, uint64_t offset, size_t n)
+{
+    return pread(*(int *)ctx, buf, n, (off_t)offset);
+}
+
+/* Says why name cannot be run, with what its file tells beyond that. */
+static void run_complain(struct proc *p, const char *name, const char *why)
+{
+    static struct proc_elf_plan plan;
+    char host[PATH_MAX];
+    uint8_t head[PROC_HEAD_SIZE + 1];
+    char *interp, *arg;
+    int fd = -1;
+    ssize_t n = -1;
+
+    if (proc_path_str(p, name, host, PROC_PATH_LOOKUP) == 0)
+        fd = open(host, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd >= 0)
+        n = pread(fd, head, PROC_HEAD_SIZE, 0);
+    switch (n < 0 ? PROC_FILE_UNKNOWN : proc_file_kind(head, (size_t)n)) {
+    case PROC_FILE_OTHER_ELF:
+        base_error("%s: %s (%s)", name, why, proc_elf_machine_name(head, (size_t)n));
+        break;
+    case PROC_FILE_SCRIPT:
+        if (proc_script_line((char *)head, (size_t)n, &interp, &arg))
+            base_error("%s: %s (%s)", name, why, interp);
+        else
+            base_error("%s: %s", name, why);
+        break;
+    case PROC_FILE_RISCV64:
+        if (!proc_elf_plan(&plan, (uint64_t)lseek(fd, 0, SEEK_END), run_pread, &fd) && plan.interp[0])
+            base_error("%s: %s (%s)", name, why, plan.interp);
+        else
+            base_error("%s: %s", name, why);
+        break;
+    default: base_error("%s: %s", name, why); break;
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
 static int run_resolve(struct proc *p, const char *name, char **argv, char **envp,
                        struct proc_program *prog)
 {
@@ -181,7 +222,7 @@ static int run_resolve(struct proc *p, const char *name, char **argv, char **env
     r = proc_exec_resolve(p, name, argv, prog, &why);
     if (!r)
         return 0;
-    base_error("%s: %s", name, why ? why : strerror(-r));
+    run_complain(p, name, why ? why : strerror(-r));
     return r == -ENOENT || r == -ENOTDIR ? ISOMER_EXIT_NOT_FOUND : ISOMER_EXIT_CANNOT_RUN;
 }
 
