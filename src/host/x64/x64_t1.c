@@ -180,8 +180,11 @@ void x64_slow_call(struct x64_t1 *t, const struct ir_ins *i, unsigned d, int stu
         ir_ref r = x64_slow_arg(i, k);
         struct x64_mem m = x64_vcpu(arg_disp + 8 * (int32_t)k);
 
-        if (r == IR_NIL)
+        if (r == IR_NIL) {
+            if (i->op == IR_HELPER) /* absent: reads as 0 */
+                x64_mov_mi(&t->out, 1, m, 0);
             continue;
+        }
         if (ir_is_const(r)) {
             uint64_t v = ir_kval(t->f, r);
 
