@@ -174,7 +174,8 @@ unsigned jit_map_end(struct jit_code *c);
 /* ---- what a host is -------------------------------------------------- */
 
 enum { JIT_STUB_EXIT, JIT_STUB_INDIRECT, JIT_STUB_RETMISS, JIT_STUB_DEOPT, JIT_STUB_SLOW,
-       JIT_STUB_SLOW_STATE, JIT_STUB_ENTER, JIT_STUB_ABANDON, JIT_STUB_COUNT };
+       JIT_STUB_SLOW_STATE, JIT_STUB_ENTER, JIT_STUB_ABANDON, JIT_STUB_LINK_EXIT,
+       JIT_STUB_LINK_DEOPT, JIT_STUB_COUNT };
 /* EXIT:     exit_id is set; convention holds: saves it all, returns from enter
  * INDIRECT: target key in the target register (rax), convention holds: looks
  *           it up in vcpu->lookup and jumps; miss or poll: leaves with
@@ -186,7 +187,8 @@ enum { JIT_STUB_EXIT, JIT_STUB_INDIRECT, JIT_STUB_RETMISS, JIT_STUB_DEOPT, JIT_S
  *           preserves every register, result in slow_result
  * SLOW_STATE: the same with the convention held: the state is complete in
  *           memory during the call and pinned registers are loaded anew
- * ENTER, ABANDON: the host's own, for enter() and abandon_code() */
+ * ENTER, ABANDON: the host's own, for enter() and abandon_code(); LINK_EXIT,
+ * LINK_DEOPT: EXIT and DEOPT as link stubs go there */
 enum {
     JIT_EXIT_MISS = 0x7fffffff,
     JIT_EXIT_DEOPT = 1u << 31 /* | index of a deopt record */
@@ -205,15 +207,19 @@ struct jit_host {
     void (*vcpu_init)(struct jit_vcpu *v);
     /* Runs code until it leaves. */
     void (*enter)(struct jit_vcpu *v, const void *code);
-    /* Sets the rel32 at site to reach target (rw: where to write). False if
-     * the site cannot be written atomically: its stub is patched instead. */
-    bool (*patch)(uint8_t *site_rw, const uint8_t *site_rx, const uint8_t *target);
-    /* The link stub of an exit or deopt: stores id in exit_id and goes to a
-     * stub; has an aligned patchable jump in front. Returns bytes written. */
-    size_t (*link_stub)(struct jit *j, uint8_t *rw, const uint8_t *rx, uint32_t id, int stub);
-    size_t link_stub_size;
-    size_t link_stub_jump; /* offset of the rel32 of the jump in front */
-    size_t link_stub_skip; /* offset behind that jump */
+    /* Sets the rel32 at a patchable site to reach target (rw: where to write). */
+    void (*patch)(uint8_t *site_rw, const uint8_t *site_rx, const uint8_t *target);
+    /* The link stub of an exit (or, if deopt, of a deopt record): sets exit_id
+     * to id and goes to its stub. With jump: a jump comes first that only
+     * leads on, until patch() of its field (at link_stub_field) changes that;
+     * rx must then be 8-aligned. Returns bytes written, as link_stub_size. */
+    size_t (*link_stub)(struct jit *j, uint8_t *rw, const uint8_t *rx, uint32_t id, bool deopt,
+                        bool jump);
+    size_t link_stub_size, link_stub_size_jump;
+    size_t link_stub_field; /* offset of the rel32 of the jump in front */
+    size_t link_stub_skip;  /* offset behind that jump */
+    /* Can patch() write a rel32 there? */
+    bool (*patchable)(const uint8_t *site_rx);
     /* Host registers from and to a signal's ucontext. */
     void (*regs_from_ucontext)(struct jit_regs *r, uint32_t *fpstatus, const void *uc);
     uint64_t (*pc_of_ucontext)(const void *uc);
@@ -241,6 +247,7 @@ struct jit_config {
     bool lockstep;             /* each region twice: interpreter, then code */
     bool deopt_always;         /* leave through state maps */
     bool random_ra;            /* random register choices */
+    bool no_link;              /* every exit returns to the run loop */
     bool stats;
     uint64_t seed;
     unsigned max_insns;        /* guest instructions per region; 0: default */

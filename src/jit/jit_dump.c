@@ -1,7 +1,7 @@
 /* jit_dump.c: regions, maps and statistics as text. SPDX-License-Identifier: Apache-2.0
  *
- * Letters of a dump: g guest code, i IR (readable back), h host code, o maps of
- * the points in the host code. m is o by another name.
+ * Letters of a dump: g guest code, i IR as lifted, o IR as given to the code
+ * generator (the same in tier 1), h host code, m maps of its points.
  */
 #include "jit/jit_priv.h"
 
@@ -78,10 +78,10 @@ void jit_dump_region(struct jit *j, FILE *out, const char *what, const struct ir
     base_text_printf(&t, "\n");
     if (strchr(what, 'g'))
         dump_guest(j, r->range, r->nranges, &t);
-    if (strchr(what, 'i'))
+    if (strchr(what, 'i') || strchr(what, 'o'))
         ir_print(f, &t);
-    if (r->code && (strchr(what, 'h') || strchr(what, 'o') || strchr(what, 'm'))) {
-        bool maps = strchr(what, 'o') || strchr(what, 'm');
+    if (r->code && (strchr(what, 'h') || strchr(what, 'm'))) {
+        bool maps = strchr(what, 'm');
         dump_section(j, r, JIT_HOT, maps, &t);
         base_text_printf(&t, "  cold:\n");
         dump_section(j, r, JIT_COLD, maps, &t);

@@ -6,11 +6,11 @@
  *   hot area    code
  *   cold area   code | link stub of each exit | stub of each deopt record
  *
- * An exit's jump or call first goes to its link stub, which stores the exit's
- * number and leaves to the run loop. Linking points the jump itself at the
- * target region; where the jump's field cannot be written in one piece, the
- * jump in front of the link stub is pointed there instead. Unlinking puts back
- * what was there. Every region keeps a list of the exits that are linked to it.
+ * An exit's jump or call first goes to its link stub, which leaves to the run loop
+ * with the exit's number. Linking points the jump itself at the target region;
+ * where the jump's field cannot be written in one piece, the link stub has a
+ * jump in front that is pointed there instead. Unlinking puts back what was
+ * there. Every region keeps a list of the exits that are linked to it.
  */
 #include "jit/jit_priv.h"
 
@@ -21,16 +21,21 @@ static struct jit_exit *exit_at(const struct jit *j, uint32_t n)
 
 /* ---- layout ---------------------------------------------------------- */
 
+enum { MAX_EXITS = 256 };
+
 struct layout {
+    size_t hot, cold;    /* offsets in the cache */
     uint32_t stubs;      /* offset of the first link stub in the cold section */
     uint32_t cold_len;
     uint32_t ndeopts, nexits;
+    uint8_t sites[MAX_EXITS]; /* jumps of each exit; NEEDS_JUMP: stub has one, too */
 };
+enum { NEEDS_JUMP = 0x80 };
 
 /* In lockstep a region's jump to itself must leave, too: one more exit. */
 static bool self_exit_wanted(const struct jit *j)
 {
-    if (!j->cfg.lockstep)
+    if (!j->cfg.lockstep && !j->cfg.no_link)
         return false;
     const struct jit_code *c = &j->p->code;
     for (size_t i = 0; i < c->relocs.len; i++)
@@ -39,27 +44,45 @@ static bool self_exit_wanted(const struct jit *j)
     return false;
 }
 
-static void layout(const struct jit *j, struct layout *l)
+static bool layout(const struct jit *j, struct layout *l)
 {
     const struct jit_code *c = &j->p->code;
-    size_t size = j->host->link_stub_size;
-    l->ndeopts = 0;
-    for (size_t i = 0; i < c->relocs.len; i++)
-        l->ndeopts += c->relocs.data[i].kind == JIT_RELOC_PC32_DEOPT;
+    const struct jit_cache *m = &j->p->cache;
+    memset(l, 0, sizeof *l);
     l->nexits = (uint32_t)c->exits.len + self_exit_wanted(j);
+    if (l->nexits > MAX_EXITS)
+        return false;
+    l->hot = BASE_ALIGN_UP(m->hot, (size_t)16);
+    for (size_t i = 0; i < c->relocs.len; i++) {
+        const struct jit_reloc *r = &c->relocs.data[i];
+        l->ndeopts += r->kind == JIT_RELOC_PC32_DEOPT;
+        if (r->kind != JIT_RELOC_PC32_EXIT)
+            continue;
+        /* A second jump for one exit: only the stub's own serves both. Where
+         * cold code will be is not known yet. */
+        if (l->sites[r->target]++ || r->section == JIT_COLD ||
+            !j->host->patchable(m->rx + l->hot + r->off))
+            l->sites[r->target] |= NEEDS_JUMP;
+    }
     l->stubs = BASE_ALIGN_UP(c->len[JIT_COLD], 8);
-    l->cold_len = l->stubs + (uint32_t)((l->nexits + l->ndeopts) * size);
+    l->cold_len = l->stubs;
+    for (size_t i = 0; i < l->nexits; i++) /* those with jumps come first */
+        l->cold_len += (uint32_t)(l->sites[i] & NEEDS_JUMP
+                                      ? BASE_ALIGN_UP(j->host->link_stub_size_jump, (size_t)8)
+                                      : j->host->link_stub_size);
+    l->cold_len += l->ndeopts * (uint32_t)j->host->link_stub_size;
+    if (l->hot + c->len[JIT_HOT] + l->cold_len + 16 > m->cold)
+        return false;
+    l->cold = BASE_ALIGN_DOWN(m->cold - l->cold_len, (size_t)16);
+    return true;
 }
 
 bool jit_install_fits(struct jit *j)
 {
     struct jit_priv *p = j->p;
     struct layout l;
-    layout(j, &l);
-    return jit_table_room(&p->regions, 1) && jit_table_room(&p->exits, l.nexits) &&
-           jit_table_room(&p->deopts, l.ndeopts) &&
-           BASE_ALIGN_UP(p->cache.hot, (size_t)16) + p->code.len[JIT_HOT] + l.cold_len + 32 <=
-               p->cache.cold;
+    return layout(j, &l) && jit_table_room(&p->regions, 1) &&
+           jit_table_room(&p->exits, l.nexits) && jit_table_room(&p->deopts, l.ndeopts);
 }
 
 /* ---- relocation ------------------------------------------------------ */
@@ -85,9 +108,8 @@ static const uint8_t *deopt_stub(struct installer *s, uint32_t map)
     struct jit_deopt *d = jit_table_push(&j->p->deopts, sizeof *d);
     *d = (struct jit_deopt){s->r, map};
     const uint8_t *at = s->stubs;
-    s->stubs += j->host->link_stub_size;
-    j->host->link_stub(j, jit_rw(j, at), at, JIT_EXIT_DEOPT | n, JIT_STUB_DEOPT);
-    return at + j->host->link_stub_skip;
+    s->stubs += j->host->link_stub(j, jit_rw(j, at), at, JIT_EXIT_DEOPT | n, true, false);
+    return at;
 }
 
 static void relocate(struct installer *s, const struct jit_reloc *r)
@@ -105,12 +127,11 @@ static void relocate(struct installer *s, const struct jit_reloc *r)
     case JIT_RELOC_PC32_EXIT:
         e = exit_at(j, s->r->exit_first + r->target);
         target = e->stub;
-        /* A second jump for one exit: only the stub's own jump serves both. */
-        e->by_stub = e->site != NULL;
         e->site = site;
         break;
     case JIT_RELOC_PC32_EXIT_STUB:
-        target = exit_at(j, s->r->exit_first + r->target)->stub + j->host->link_stub_skip;
+        e = exit_at(j, s->r->exit_first + r->target);
+        target = e->stub + (e->by_stub ? j->host->link_stub_skip : 0);
         break;
     case JIT_RELOC_PC32_DEOPT:
         target = deopt_stub(s, r->target);
@@ -124,11 +145,10 @@ static void relocate(struct installer *s, const struct jit_reloc *r)
     put32(jit_rw(j, site), site, target);
 }
 
-static void make_exit(struct installer *s, const struct jit_exit_out *o)
+static void make_exit(struct installer *s, uint32_t n, const struct jit_exit_out *o, bool jump)
 {
     struct jit *j = s->j;
-    uint32_t n = j->p->exits.count;
-    struct jit_exit *e = jit_table_push(&j->p->exits, sizeof *e);
+    struct jit_exit *e = exit_at(j, n);
     *e = (struct jit_exit){.region = s->r,
                            .key = o->key,
                            .stub = s->stubs,
@@ -136,9 +156,27 @@ static void make_exit(struct installer *s, const struct jit_exit_out *o)
                            .info = o->info,
                            .trap = o->trap,
                            .kind = o->kind,
-                           .is_call = o->is_call};
-    j->host->link_stub(j, jit_rw(j, e->stub), e->stub, n, JIT_STUB_EXIT);
-    s->stubs += j->host->link_stub_size;
+                           .by_stub = jump};
+    s->stubs += j->host->link_stub(j, jit_rw(j, e->stub), e->stub, n, false, jump);
+    if (jump)
+        s->stubs = (const uint8_t *)BASE_ALIGN_UP((uintptr_t)s->stubs, 8);
+}
+
+/* Stubs with a jump are aligned, so they come before those without. */
+static void make_exits(struct installer *s, const struct layout *l)
+{
+    struct jit *j = s->j;
+    const struct jit_code *c = &j->p->code;
+    const struct jit_exit_out self = {.kind = JIT_EXIT_DIRECT, .key = s->r->key};
+    for (uint32_t i = 0; i < l->nexits; i++)
+        jit_table_push(&j->p->exits, sizeof(struct jit_exit));
+    for (int jump = 1; jump >= 0; jump--)
+        for (uint32_t i = 0; i < l->nexits; i++)
+            if (!!(l->sites[i] & NEEDS_JUMP) == jump)
+                make_exit(s, s->r->exit_first + i, i < c->exits.len ? &c->exits.data[i] : &self,
+                          jump);
+    if (l->nexits > c->exits.len)
+        s->self = exit_at(j, s->r->exit_first + l->nexits - 1)->stub;
 }
 
 /* ---- installing ------------------------------------------------------ */
@@ -170,12 +208,11 @@ struct jit_region *jit_install(struct jit *j, uint64_t key)
     struct jit_priv *p = j->p;
     struct jit_code *c = &p->code;
     struct layout l;
-    layout(j, &l);
+    BASE_ASSERT(layout(j, &l));
     jit_cache_write_begin(j);
     struct jit_region *r = record(j, key);
     struct installer s = {.j = j, .r = r};
-    size_t hot = BASE_ALIGN_UP(p->cache.hot, (size_t)16);
-    size_t cold = BASE_ALIGN_DOWN(p->cache.cold - l.cold_len, (size_t)16);
+    size_t hot = l.hot, cold = l.cold;
     s.sec[JIT_HOT] = r->code = p->cache.rx + hot;
     s.sec[JIT_COLD] = r->cold = p->cache.rx + cold;
     s.stubs = r->cold + l.stubs;
@@ -186,12 +223,7 @@ struct jit_region *jit_install(struct jit *j, uint64_t key)
         memcpy(p->cache.rw + cold, c->bytes[JIT_COLD], c->len[JIT_COLD]);
     r->exit_first = p->exits.count;
     r->nexits = l.nexits;
-    for (size_t i = 0; i < c->exits.len; i++)
-        make_exit(&s, &c->exits.data[i]);
-    if (l.nexits > c->exits.len) {
-        s.self = s.stubs;
-        make_exit(&s, &(struct jit_exit_out){.kind = JIT_EXIT_DIRECT, .key = key});
-    }
+    make_exits(&s, &l);
     for (size_t i = 0; i < c->relocs.len; i++)
         relocate(&s, &c->relocs.data[i]);
     p->cache.hot = hot + c->len[JIT_HOT];
@@ -208,20 +240,28 @@ void jit_link(struct jit *j, uint32_t exit, struct jit_region *to)
 {
     struct jit_exit *e = exit_at(j, exit);
     /* After a change of mode the target depends on more than the pc. */
-    if (e->kind != JIT_EXIT_DIRECT || e->linked || !to->code || j->cfg.lockstep ||
-        e->region->reform || atomic_load(&to->dead))
+    if (e->kind != JIT_EXIT_DIRECT || e->linked || !to->code || !e->site || j->cfg.lockstep ||
+        j->cfg.no_link || e->region->reform || atomic_load(&to->dead))
         return;
     jit_cache_write_begin(j);
-    if (!e->site || e->by_stub || !j->host->patch(jit_rw(j, e->site), e->site, to->code)) {
-        const uint8_t *at = e->stub + j->host->link_stub_jump;
-        e->by_stub = true;
-        if (!j->host->patch(jit_rw(j, at), at, to->code))
-            return;
-    }
+    const uint8_t *site = e->by_stub ? e->stub + j->host->link_stub_field : e->site;
+    j->host->patch(jit_rw(j, site), site, to->code);
     e->linked = to;
     e->next = to->in_links;
     to->in_links = exit;
     j->stats.links++;
+}
+
+void jit_link_new(struct jit *j, const struct jit_region *r)
+{
+    for (uint32_t i = 0; i < r->nexits; i++) {
+        const struct jit_exit *e = exit_at(j, r->exit_first + i);
+        if (e->kind == JIT_EXIT_DIRECT) {
+            struct jit_region *to = jit_find(j->p, e->key);
+            if (to)
+                jit_link(j, r->exit_first + i, to);
+        }
+    }
 }
 
 void jit_unlink(struct jit *j, struct jit_region *to)
@@ -232,7 +272,7 @@ void jit_unlink(struct jit *j, struct jit_region *to)
     while (n != JIT_NO_EXIT) {
         struct jit_exit *e = exit_at(j, n);
         if (e->by_stub) {
-            const uint8_t *at = e->stub + j->host->link_stub_jump;
+            const uint8_t *at = e->stub + j->host->link_stub_field;
             j->host->patch(jit_rw(j, at), at, e->stub + j->host->link_stub_skip);
         } else {
             j->host->patch(jit_rw(j, e->site), e->site, e->stub);

@@ -63,7 +63,7 @@ struct jit_maps {
 
 struct jit_region {
     uint64_t key;
-    _Atomic(struct jit_region *) next; /* hash chain */
+    _Atomic(uint64_t) next;  /* hash chain, see jit_region.c */
     const uint8_t *code;     /* hot section where it runs; NULL: interpreted */
     const uint8_t *cold;
     uint32_t hot_len, cold_len; /* cold: link stubs included */
@@ -89,12 +89,12 @@ struct jit_exit {
     struct jit_region *region;
     struct jit_region *linked; /* where it goes now, or NULL */
     uint64_t key;
-    const uint8_t *site;       /* rel32 to patch; NULL: stub's own jump only */
+    const uint8_t *site;       /* rel32 to patch; NULL: none */
     const uint8_t *stub;
     uint32_t next;             /* in linked's in_links */
     uint32_t info;
     uint16_t trap;
-    uint8_t kind, is_call;
+    uint8_t kind;
     bool by_stub;              /* linked by the jump in front of the stub */
 };
 
@@ -124,7 +124,7 @@ static inline bool jit_table_room(const struct jit_table *t, uint32_t n)
 struct jit_bucket_table {
     uint32_t mask;
     struct jit_bucket_table *older; /* freed with the VM: readers may be in it */
-    _Atomic(struct jit_region *) bucket[];
+    _Atomic(uint64_t) bucket[]; /* region | hash bits 48..63 */
 };
 
 /* Regions on a page: singly linked nodes from the arena. */
@@ -273,6 +273,8 @@ bool jit_install_fits(struct jit *j);
 /* Installs p->code as the region of key (lock held, room checked). */
 struct jit_region *jit_install(struct jit *j, uint64_t key);
 void jit_link(struct jit *j, uint32_t exit, struct jit_region *to);
+/* Links r's exits whose targets are there already. */
+void jit_link_new(struct jit *j, const struct jit_region *r);
 void jit_unlink(struct jit *j, struct jit_region *to);
 
 /* ---- jit_run.c --------------------------------------------------------- */

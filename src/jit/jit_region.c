@@ -36,6 +36,16 @@ static void table_free(struct jit_table *t)
 
 /* ---- hash by key ----------------------------------------------------- */
 
+/* Chains of regions. A reference to a region has the top bits of its key's hash
+ * above its address, so that looking for what is not there (the former does,
+ * for every side exit) hardly ever reads a region. */
+enum { TAG_SHIFT = 48 };
+
+static struct jit_region *region_of(uint64_t ref)
+{
+    return (struct jit_region *)(uintptr_t)(ref & ((1ull << TAG_SHIFT) - 1));
+}
+
 static struct jit_bucket_table *bucket_table(uint32_t size, struct jit_bucket_table *older)
 {
     struct jit_bucket_table *t = base_zalloc(sizeof *t + size * sizeof t->bucket[0]);
@@ -46,20 +56,26 @@ static struct jit_bucket_table *bucket_table(uint32_t size, struct jit_bucket_ta
 
 struct jit_region *jit_find(const struct jit_priv *p, uint64_t key)
 {
+    uint64_t h = base_hash64(key);
     struct jit_bucket_table *t = atomic_load_explicit(&p->hash, memory_order_acquire);
-    struct jit_region *r = atomic_load_explicit(&t->bucket[base_hash64(key) & t->mask],
-                                                memory_order_acquire);
-    while (r && r->key != key)
-        r = atomic_load_explicit(&r->next, memory_order_acquire);
-    return r;
+    uint64_t ref = atomic_load_explicit(&t->bucket[h & t->mask], memory_order_acquire);
+    while (ref) {
+        struct jit_region *r = region_of(ref);
+        if ((ref ^ h) >> TAG_SHIFT == 0 && r->key == key)
+            return r;
+        ref = atomic_load_explicit(&r->next, memory_order_acquire);
+    }
+    return NULL;
 }
 
 static void hash_insert(struct jit_bucket_table *t, struct jit_region *r)
 {
-    _Atomic(struct jit_region *) *b = &t->bucket[base_hash64(r->key) & t->mask];
+    uint64_t h = base_hash64(r->key);
+    _Atomic(uint64_t) *b = &t->bucket[h & t->mask];
     atomic_store_explicit(&r->next, atomic_load_explicit(b, memory_order_relaxed),
                           memory_order_release);
-    atomic_store_explicit(b, r, memory_order_release);
+    atomic_store_explicit(b, (uint64_t)(uintptr_t)r | h >> TAG_SHIFT << TAG_SHIFT,
+                          memory_order_release);
 }
 
 /* Readers that are in a chain of the old table may be led into one of the new
@@ -71,10 +87,10 @@ static void hash_grow(struct jit_priv *p)
     struct jit_bucket_table *old = p->hash;
     struct jit_bucket_table *t = bucket_table((old->mask + 1) * 4, old);
     for (uint32_t i = 0; i <= old->mask; i++) {
-        struct jit_region *next;
-        for (struct jit_region *r = old->bucket[i]; r; r = next) {
-            next = r->next;
-            hash_insert(t, r);
+        uint64_t next;
+        for (uint64_t ref = old->bucket[i]; ref; ref = next) {
+            next = region_of(ref)->next;
+            hash_insert(t, region_of(ref));
         }
     }
     atomic_store_explicit(&p->hash, t, memory_order_release);
@@ -83,9 +99,9 @@ static void hash_grow(struct jit_priv *p)
 static void hash_remove(struct jit_priv *p, struct jit_region *r)
 {
     struct jit_bucket_table *t = p->hash;
-    _Atomic(struct jit_region *) *at = &t->bucket[base_hash64(r->key) & t->mask];
-    while (*at && *at != r)
-        at = &(*at)->next;
+    _Atomic(uint64_t) *at = &t->bucket[base_hash64(r->key) & t->mask];
+    while (*at && region_of(*at) != r)
+        at = &region_of(*at)->next;
     if (*at) {
         atomic_store_explicit(at, r->next, memory_order_release);
         p->nhash--;
@@ -167,7 +183,7 @@ void jit_region_publish(struct jit *j, struct jit_region *r)
     index_region(p, r);
     hash_insert(p->hash, r);
     p->nhash++;
-    if (p->nhash > ((struct jit_bucket_table *)p->hash)->mask)
+    if (p->nhash * 2 > ((struct jit_bucket_table *)p->hash)->mask)
         hash_grow(p);
     j->stats.regions++;
     j->stats.guest_insns += r->nguest;

@@ -129,6 +129,7 @@ struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t 
     }
     r->nguest = (uint16_t)f->nguest;
     jit_region_publish(j, r);
+    jit_link_new(j, r);
     j->stats.ir_ins += f->nins - IR_BIAS;
     if (j->cfg.stats) {
         j->stats.lift_ns += t1 - t0;
@@ -202,6 +203,13 @@ void jit_interpret(struct jit_vcpu *v, const struct ir_func *f, const struct ir_
 
 /* ---- slow calls ------------------------------------------------------ */
 
+/* Registers have garbage above a value's width. */
+static uint64_t narrow(uint64_t v, unsigned type)
+{
+    unsigned bits = ir_type_bits(type);
+    return bits >= 64 || bits == 0 ? v : base_zext(v, bits);
+}
+
 void jit_slow_call(struct jit_vcpu *v)
 {
     struct jit *j = v->jit;
@@ -217,7 +225,10 @@ void jit_slow_call(struct jit_vcpu *v)
     }
     struct ir_fpenv env = *jit_env_of(v); /* the dynamic rounding mode is there */
     j->host->fp_store(v, &env);
-    v->slow_result = ir_eval(op, ty, aty, aux, a[0], a[1], a[2], &env);
+    /* the operands behind the first are of its type, SEL's of the result's */
+    unsigned bty = op == IR_SEL ? ty : aty;
+    v->slow_result = ir_eval(op, ty, aty, aux, narrow(a[0], aty), narrow(a[1], bty),
+                             narrow(a[2], bty), &env);
     j->host->fp_load(v, &env);
 }
 

@@ -212,11 +212,27 @@ static void stub_retmiss(struct writer *w)
     jmp(w, w->j->stub[JIT_STUB_INDIRECT]);
 }
 
-static void stub_deopt(struct writer *w)
+/* link: by a link stub, whose call pushed the address of the id. */
+static void stub_deopt(struct writer *w, bool link)
 {
+    if (link)
+        I(x64_rm(O, 0x8f, 0, 0, V(exit_arg))); /* pop */
     dump_regs(w);
+    if (link) {
+        load64(w, RAX, V(exit_arg));
+        I(x64_rm(O, 0x8b, 0, RAX, (struct x64_mem){RAX, X64_NONE, 0, 0}));
+        I(x64_rm(O, 0x89, 0, RAX, V(exit_id)));
+    }
     to_host_stack(w);
     leave_host(w);
+}
+
+static void stub_link_exit(struct writer *w)
+{
+    pop(w, RCX);
+    I(x64_rm(O, 0x8b, 0, RCX, (struct x64_mem){RCX, X64_NONE, 0, 0}));
+    I(x64_rm(O, 0x89, 0, RCX, V(exit_id)));
+    stub_exit(w);
 }
 
 static void stub_slow(struct writer *w, bool state)
@@ -260,7 +276,9 @@ size_t x64_make_stubs(struct jit *j, uint8_t *rw, const uint8_t *rx, size_t room
         case JIT_STUB_EXIT: stub_exit(w); break;
         case JIT_STUB_INDIRECT: stub_indirect(w); break;
         case JIT_STUB_RETMISS: stub_retmiss(w); break;
-        case JIT_STUB_DEOPT: stub_deopt(w); break;
+        case JIT_STUB_DEOPT: stub_deopt(w, false); break;
+        case JIT_STUB_LINK_DEOPT: stub_deopt(w, true); break;
+        case JIT_STUB_LINK_EXIT: stub_link_exit(w); break;
         case JIT_STUB_SLOW: stub_slow(w, false); break;
         case JIT_STUB_SLOW_STATE: stub_slow(w, true); break;
         case JIT_STUB_ENTER: stub_enter(w); break;
@@ -280,34 +298,39 @@ const void *x64_abandon_code(struct jit *j) { return j->stub[JIT_STUB_ABANDON]; 
 
 /* ---- link stubs ------------------------------------------------------ */
 
-/*   0: jmp rel32        to 5, or to the target when linked this way
- *   5: mov dword [rbp + exit_id], id
- *  15: jmp stub
- *  20: (up to 24) int3
- * The stub is 8-aligned, so the field of the first jump is in one cache line. */
-_Static_assert(X64_LINK_STUB == 24, "layout above");
-
-size_t x64_link_stub(struct jit *j, uint8_t *rw, const uint8_t *rx, uint32_t id, int stub)
+/*      jmp rel32     if asked for: to the next line, or to where it is linked
+ *      call stub     LINK_EXIT or LINK_DEOPT, which pops the address of
+ *      .long id
+ *
+ * There are about three for every region, so they are short and written without
+ * the encoder. */
+static uint8_t *put_rel32(uint8_t *rw, const uint8_t *rx, unsigned op, const uint8_t *target)
 {
-    struct writer writer = {.j = j, .rw = rw, .rx = rx}, *w = &writer;
-    w->o.p = w->buf + sizeof w->buf;
-    jmp(w, rx + X64_LINK_SKIP);
-    BASE_DASSERT(w->rw == rw + X64_LINK_SKIP);
-    I(x64_mov_mi(O, 0, V(exit_id), (int32_t)id));
-    jmp(w, j->stub[stub]);
-    while (w->rw < rw + X64_LINK_STUB)
-        I(x64_b(O, 0xcc));
-    BASE_DASSERT(w->rw == rw + X64_LINK_STUB);
-    return X64_LINK_STUB;
+    uint32_t rel = (uint32_t)(target - (rx + 5));
+    rw[0] = (uint8_t)op;
+    memcpy(rw + 1, &rel, 4);
+    return rw + 5;
 }
 
-bool x64_patch(uint8_t *site_rw, const uint8_t *site_rx, const uint8_t *target)
+size_t x64_link_stub(struct jit *j, uint8_t *rw, const uint8_t *rx, uint32_t id, bool deopt,
+                     bool jump)
 {
-    if (((uintptr_t)site_rx & 63) > 60)
-        return false; /* two cache lines: another thread may see half of it */
+    const uint8_t *stub = j->stub[deopt ? JIT_STUB_LINK_DEOPT : JIT_STUB_LINK_EXIT];
+    uint8_t *p = rw;
+    if (jump)
+        p = put_rel32(p, rx, 0xe9, rx + X64_LINK_SKIP);
+    p = put_rel32(p, rx + (p - rw), 0xe8, stub);
+    memcpy(p, &id, 4);
+    return (size_t)(p + 4 - rw);
+}
+
+/* Not across two cache lines: another thread might see half of it. */
+bool x64_patchable(const uint8_t *site_rx) { return ((uintptr_t)site_rx & 63) <= 60; }
+
+void x64_patch(uint8_t *site_rw, const uint8_t *site_rx, const uint8_t *target)
+{
     __atomic_store_n((uint32_t *)(void *)site_rw, (uint32_t)(target - (site_rx + 4)),
                      __ATOMIC_RELEASE);
-    return true;
 }
 
 /* ---- signal contexts ------------------------------------------------- */
