@@ -93,6 +93,7 @@ static struct proc *run_new(const struct isomer_run_options *o, int *status)
         .lockstep = o->engine == ISOMER_ENGINE_LOCKSTEP,
         .deopt_always = o->test_deopt,
         .random_ra = o->test_ra,
+        .no_link = o->no_link,
         .stats = o->stats,
         .seed = o->seed,
         .fetch = proc_mem_fetch,
