@@ -314,8 +314,17 @@ static void test_exec(void)
     check("open over exec", run(self, (char *[]){"x", "child", "fd", text, NULL}, NULL) == 1 << 8);
     close(fd);
 
-    fd = open(self, O_RDONLY | O_CLOEXEC);
     fflush(stdout);
+    pid = fork();
+    if (!pid) { /* as subprocess modules do: everything is closed */
+        syscall(SYS_close_range, 3, ~0u, 0);
+        for (int i = 3; i < 1024; i++)
+            close(i);
+        execl(self, "x", "child", "exit", "35", NULL);
+        _exit(errno);
+    }
+    check("exec after closing all", status_of(pid) == 35 << 8);
+    fd = open(self, O_RDONLY | O_CLOEXEC);
     pid = fork();
     if (!pid) {
         fexecve(fd, (char *[]){"x", "child", "exit", "31", NULL}, environ);
