@@ -459,8 +459,9 @@ static bool x64_fcvt_fi(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 
 static bool x64_fcvt_if(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 {
-    unsigned from = x64_ins(t, i->a)->ty, d, ra, x;
+    unsigned from = x64_ins(t, i->a)->ty, d, ra, x, tmp = X64_NONE;
     bool is_unsigned = i->aux & IR_FCVT_UNSIGNED;
+    uint32_t label = 0;
     bool checked = !(i->ty == IR_F64 && from == IR_I32) && !x64_rm_dyn(i);
 
     if (!x64_fty(i->ty) || (from != IR_I64 && from != IR_I32) || (checked && is_unsigned) ||
@@ -470,15 +471,8 @@ static bool x64_fcvt_if(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
     t->lock |= 1u << d;
     ra = x64_use(t, x64_src(t, i->a));
     if (checked) {
-        /* a result that converts back to the operand is exact, whatever the
-         * mode; otherwise again by the reference (inexact either way) */
-        uint32_t label;
-
-        x = x64_temp(t, X64_GPRS);
+        tmp = x64_temp(t, X64_GPRS);
         label = x64_again(t, i, d);
-        x64_jcc_cold(t, CC_NE, label);
-        x64_alu_rr(&t->out, ALU_CMP, from == IR_I64, x, ra);
-        x64_rr(&t->out, x64_sop(i->ty, 0x2c), from == IR_I64, x, d);
     }
     if (is_unsigned && from == IR_I64) {
         x64_evex_usi(t, i->ty, 0x7b, 1, d, d & 15, ra);
@@ -499,6 +493,17 @@ static bool x64_fcvt_if(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
         x64_vrr(&t->out, X64_OP(1, 0, 0x57), 0, d, d & 15, d);
     else
         x64_rr(&t->out, X64_OP(1, 0, 0x57), 0, d, d);
+    if (checked) {
+        /* small enough to be exact in any mode (a >> significand bits is 0 or
+         * -1), else by the reference */
+        int w = from == IR_I64;
+
+        x64_jcc_cold(t, CC_A, label);
+        x64_alu_ri(&t->out, ALU_CMP, w, tmp, 1);
+        x64_alu_ri(&t->out, ALU_ADD, w, tmp, 1);
+        x64_shift_i(&t->out, SH_SAR, w, tmp, i->ty == IR_F64 ? 53 : 24);
+        x64_mov_reg(t, tmp, ra);
+    }
     return true;
 }
 

@@ -412,7 +412,8 @@ unsigned x64_convention(struct x64_t1 *t, struct x64_move *m, bool final)
 
 void x64_region_bottom(struct x64_t1 *t)
 {
-    t->free = X64_GPRS | (uint32_t)X64_FPRS;
+    /* a region without FP leaves the FP homes alone */
+    t->free = X64_GPRS | (t->pinned & t->pinned_class[1] ? (uint32_t)X64_FPRS : X64_FP_SCRATCH);
     t->lock = 0;
     memset(t->owner, 0, sizeof t->owner);
     t->watch = 0;
@@ -432,7 +433,8 @@ void x64_region_top(struct x64_t1 *t)
     struct x64_move m[X64_NREGS];
     unsigned n = 0;
 
-    for (unsigned reg = 0; reg < X64_NREGS; reg++) {
+    for (uint32_t u = ~t->free & (X64_GPRS | (uint32_t)X64_FPRS); u; u &= u - 1) {
+        unsigned reg = (unsigned)__builtin_ctz(u);
         ir_ref r = t->owner[reg];
         int slot;
 
@@ -445,13 +447,15 @@ void x64_region_top(struct x64_t1 *t)
             if (slot < 0 || !(t->pinned >> slot & 1))
                 base_bug(__FILE__, __LINE__, "%%%u is live at the top of region %#llx",
                          r - IR_BIAS, (unsigned long long)t->f->key);
-            m[n++] = (struct x64_move){.dst = (uint8_t)reg, .kind = X64_MOVE_REG,
-                                       .src = (uint8_t)x64_home(t, (unsigned)slot)};
+            if (x64_home(t, (unsigned)slot) != (int)reg)
+                m[n++] = (struct x64_move){.dst = (uint8_t)reg, .kind = X64_MOVE_REG,
+                                           .src = (uint8_t)x64_home(t, (unsigned)slot)};
         }
         t->val[r].reg = X64_NONE;
     }
-    x64_moves(t, m, n);
-    for (uint64_t p = t->pinned; p; p &= p - 1) {
+    if (n)
+        x64_moves(t, m, n);
+    for (uint64_t p = t->watch; p; p &= p - 1) {
         unsigned slot = (unsigned)__builtin_ctzll(p);
         struct x64_val *v = &t->val[t->entry[slot]];
 

@@ -470,14 +470,28 @@ static void x64_get(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
                    x64_slot_mem(t, i->a));
 }
 
-/* Slot values and entry refs as they are just before instruction at (the end,
- * or a helper that may change the state). */
+/* Makes entry values of the pinned slots that no GET names, and gives all of
+ * them their wish: home. */
+static void x64_entries(struct x64_t1 *t)
+{
+    for (uint64_t p = t->pinned; p; p &= p - 1) {
+        unsigned s = (unsigned)__builtin_ctzll(p);
+
+        if (t->entry[s] == IR_NIL) {
+            t->entry[s] = t->f->nins + s;
+            t->val[t->entry[s]].uses = 0;
+        }
+        t->val[t->entry[s]] = (struct x64_val){.reg = X64_NONE, .hint = t->home[s],
+                                               .uses = t->val[t->entry[s]].uses};
+    }
+}
+
+/* Slot values and entry refs as they are just before instruction at, a helper
+ * that may change the state. */
 static void x64_segment(struct x64_t1 *t, ir_ref at)
 {
-    for (unsigned s = 0; s < t->f->guest->nslots; s++) {
-        t->entry[s] = t->f->nins + s;
-        t->cur[s] = IR_NIL;
-    }
+    memset(t->entry, 0, sizeof t->entry);
+    memset(t->cur, 0, sizeof t->cur);
     for (ir_ref r = at; r-- > IR_BIAS;) {
         struct ir_ins *i = x64_ins(t, r);
 
@@ -489,12 +503,7 @@ static void x64_segment(struct x64_t1 *t, ir_ref at)
                  (t->f->guest->helpers[i->aux].effects & IR_HELPER_STATE))
             break;
     }
-    for (uint64_t p = t->pinned; p; p &= p - 1) {
-        unsigned s = (unsigned)__builtin_ctzll(p);
-
-        t->val[t->entry[s]] = (struct x64_val){.reg = X64_NONE, .hint = (uint8_t)x64_home(t, s),
-                                               .uses = t->val[t->entry[s]].uses};
-    }
+    x64_entries(t);
 }
 
 static void x64_helper(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
@@ -547,25 +556,42 @@ static void x64_poll(struct x64_t1 *t)
 
 /* ---- the pass -------------------------------------------------------- */
 
+/* One walk forwards: uses, marks, and each slot's last value and entry ref. */
 static void x64_prepass(struct x64_t1 *t)
 {
     struct ir_func *f = t->f;
     const struct x64_val none = {.reg = X64_NONE, .hint = X64_NONE};
     static const uint8_t is_ref[] = {[IR_OPD_R] = 1, [IR_OPD_A] = 1, [IR_OPD_I] = 1, [IR_OPD_C] = 1};
+    uint64_t slots = 0;
+    unsigned nslots = f->guest->nslots;
 
-    for (ir_ref r = f->nk; r < f->nins + IR_MAX_SLOTS; r++)
+    for (ir_ref r = f->nk; r < f->nins; r++)
         t->val[r] = none;
+    memset(t->entry, 0, nslots * sizeof *t->entry);
+    memset(t->cur, 0, nslots * sizeof *t->cur);
     t->nmarks = 0;
     for (ir_ref r = IR_BIAS; r < f->nins; r++) {
         const struct ir_ins *i = &f->ins[r];
         const struct ir_op_info *o = &ir_ops[i->op];
 
-        if (i->op == IR_IMARK) {
-            t->marks[t->nmarks++] = r;
+        switch (i->op) {
+        case IR_IMARK: t->marks[t->nmarks++] = r; continue;
+        case IR_PUT:
+            t->cur[i->a] = i->b;
+            slots |= 1ull << (i->a & 63);
             continue;
+        case IR_GET:
+            t->entry[i->a] = r;
+            slots |= 1ull << (i->a & 63);
+            continue;
+        case IR_HELPER:
+            if (f->guest->helpers[i->aux].effects & IR_HELPER_STATE) {
+                memset(t->entry, 0, nslots * sizeof *t->entry);
+                memset(t->cur, 0, nslots * sizeof *t->cur);
+                slots = UINT64_MAX;
+            }
+            break;
         }
-        if (i->op == IR_PUT)
-            continue;
         if (is_ref[o->opd[0]])
             t->val[i->a].uses++;
         if (is_ref[o->opd[1]])
@@ -573,6 +599,8 @@ static void x64_prepass(struct x64_t1 *t)
         if (is_ref[o->opd[2]])
             t->val[i->c].uses++;
     }
+    t->pinned = t->pinned_class[0] | (slots & t->pinned_class[1] ? t->pinned_class[1] : 0);
+    x64_entries(t);
 }
 
 static void x64_instruction(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
@@ -655,10 +683,16 @@ static struct x64_t1 *x64_scratch(struct jit *j)
     t->end[JIT_HOT] = t->buf[JIT_COLD] = p + X64_HOT_MAX;
     t->end[JIT_COLD] = t->buf[JIT_COLD] + X64_COLD_MAX;
     t->j = j;
-    t->pinned = 0;
-    for (unsigned s = 0; s < j->cfg.guest->nslots && s < 64; s++)
-        if (x64_home(t, s) >= 0)
-            t->pinned |= 1ull << s;
+    t->pinned_class[0] = t->pinned_class[1] = 0;
+    for (unsigned s = 0; s < j->cfg.guest->nslots && s < 64; s++) {
+        if (j->pin_gpr[s] >= 0) {
+            t->home[s] = (uint8_t)j->pin_gpr[s];
+            t->pinned_class[0] |= 1ull << s;
+        } else if (j->pin_fpr[s] >= 0) {
+            t->home[s] = (uint8_t)(XMM0 + j->pin_fpr[s]);
+            t->pinned_class[1] |= 1ull << s;
+        }
+    }
     return t;
 }
 
@@ -675,13 +709,12 @@ int x64_compile(struct jit *j, struct ir_func *f, struct jit_code *c)
     t->out.p = t->end[JIT_HOT];
     t->other = t->end[JIT_COLD];
     t->snaps = 0;
-    memset(t->put_seen, 0, sizeof t->put_seen);
+    memset(t->put_seen, 0, f->guest->nslots * sizeof *t->put_seen);
     t->nspill = t->nlit = 0;
     t->lock = 0;
     t->gave_up = NULL;
     x64_prepass(t);
     t->pc = t->nmarks ? ir_imark_pc(x64_ins(t, t->marks[t->nmarks - 1])) : 0;
-    x64_segment(t, r);
     t->at = --r;
     r -= x64_region_exit(t, r, x64_ins(t, r));
     while (r > IR_BIAS && !t->gave_up) {

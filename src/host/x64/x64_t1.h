@@ -23,7 +23,8 @@ enum {
     X64_ROOM = 4096,          /* less than this left: give up */
     X64_MAX_LITS = 256,
     X64_GPRS = 0x0000ffcf,    /* all but rsp, rbp */
-    X64_FPRS = (int)0xffff0000u
+    X64_FPRS = (int)0xffff0000u,
+    X64_FP_SCRATCH = 7 << XMM0 /* never pinned */
 };
 
 /* What is known of one value (indexed by ref; slots' entry values that no GET
@@ -58,7 +59,10 @@ struct x64_t1 {
     ir_ref owner[X64_NREGS];
     ir_ref cur[IR_MAX_SLOTS];   /* each slot's value here; IR_NIL: entry value */
     ir_ref entry[IR_MAX_SLOTS]; /* ref of each slot's entry value */
-    uint64_t pinned;    /* slots with a register */
+    uint64_t pinned;    /* slots with a register, as far as the region has use
+                           for their class */
+    uint64_t pinned_class[2]; /* integer, FP */
+    uint8_t home[64];   /* register of each pinned slot */
     uint64_t watch;     /* pinned slots that may not be at home */
     uint32_t snaps;     /* points passed at which the state must be exact */
     uint32_t put_seen[IR_MAX_SLOTS];
@@ -96,15 +100,7 @@ static inline bool x64_ref_fp(const struct x64_t1 *t, ir_ref r)
 
     return ir_is_float(ty);
 }
-static inline int x64_home(const struct x64_t1 *t, unsigned slot)
-{
-    int r = t->j->pin_gpr[slot];
-
-    if (r >= 0)
-        return r;
-    r = t->j->pin_fpr[slot];
-    return r >= 0 ? XMM0 + r : -1;
-}
+static inline int x64_home(const struct x64_t1 *t, unsigned slot) { return t->home[slot]; }
 /* Operand reading: a TRUNC that nobody computed is its source (low bits). */
 static inline ir_ref x64_src(const struct x64_t1 *t, ir_ref r)
 {
