@@ -48,7 +48,7 @@ show() {
     fi
     ours=$(cpu t.isomer) theirs=$(cpu t.native)
     awk -v a="$ours" -v b="$theirs" 'BEGIN {
-        printf "  emulated %.3f s, native %.3f s: %.1f times\n", a, b, b > 0 ? a / b : 0 }'
+        printf("  emulated %.3f s, native %.3f s: %.1f times\n", a, b, (b > 0 ? a / b : 0)) }'
 }
 
 show "A riscv64 shell, its pipes and children" = /usr/bin/bash primes.sh

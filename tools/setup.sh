@@ -12,6 +12,8 @@ set -eu
 needed() {
     # To build: compiler, build system.
     echo gcc libc6-dev meson ninja-build pkg-config
+    # To print host code in dumps and `isomer explain`; loaded when it is first needed.
+    echo libcapstone-dev
     # Generators, lint and the test runner.
     echo python3
     # To make test programs for the guest, and look into them.
