@@ -20,12 +20,12 @@ static long place(unsigned all, unsigned columns, unsigned left, unsigned right)
 
 int main(int argc, char **argv)
 {
-    int most = argc > 1 ? atoi(argv[1]) : 11;
+    int most = argc > 1 ? atoi(argv[1]) : 12;
     double sum = 0;
 
     for (int n = 6; n <= most; n++)
         printf("%d queens: %ld ways\n", n, place((1u << n) - 1, 0, 0, 0));
-    for (int i = 1; i < 3000000; i++)
+    for (int i = 1; i < 30000000; i++)
         sum += sqrt(i) / i;
     printf("a sum of square roots: %.6f\n", sum);
     return 0;
