@@ -159,6 +159,8 @@ static unsigned x64_victim(const struct x64_t1 *t, uint32_t mask)
         int slot;
         uint32_t cost;
 
+        if (r == IR_NIL)
+            continue; /* not this region's to use */
         if (ir_is_const(r)) {
             cost = 0;
         } else if ((slot = x64_entry_slot(t, r)) >= 0) {
@@ -413,7 +415,7 @@ unsigned x64_convention(struct x64_t1 *t, struct x64_move *m, bool final)
 void x64_region_bottom(struct x64_t1 *t)
 {
     /* a region without FP leaves the FP homes alone */
-    t->free = X64_GPRS | (t->pinned & t->pinned_class[1] ? (uint32_t)X64_FPRS : X64_FP_SCRATCH);
+    t->free = X64_GPRS | (t->fp ? (uint32_t)X64_FPRS : X64_FP_SCRATCH);
     t->lock = 0;
     memset(t->owner, 0, sizeof t->owner);
     t->watch = 0;

@@ -564,6 +564,7 @@ static void x64_prepass(struct x64_t1 *t)
     static const uint8_t is_ref[] = {[IR_OPD_R] = 1, [IR_OPD_A] = 1, [IR_OPD_I] = 1, [IR_OPD_C] = 1};
     uint64_t slots = 0;
     unsigned nslots = f->guest->nslots;
+    bool fp = false;
 
     for (ir_ref r = f->nk; r < f->nins; r++)
         t->val[r] = none;
@@ -574,6 +575,7 @@ static void x64_prepass(struct x64_t1 *t)
         const struct ir_ins *i = &f->ins[r];
         const struct ir_op_info *o = &ir_ops[i->op];
 
+        fp |= ir_is_float(i->ty);
         switch (i->op) {
         case IR_IMARK: t->marks[t->nmarks++] = r; continue;
         case IR_PUT:
@@ -599,7 +601,8 @@ static void x64_prepass(struct x64_t1 *t)
         if (is_ref[o->opd[2]])
             t->val[i->c].uses++;
     }
-    t->pinned = t->pinned_class[0] | (slots & t->pinned_class[1] ? t->pinned_class[1] : 0);
+    t->fp = fp || (slots & t->pinned_class[1]);
+    t->pinned = t->pinned_class[0] | (t->fp ? t->pinned_class[1] : 0);
     x64_entries(t);
 }
 

@@ -62,6 +62,7 @@ struct x64_t1 {
     uint64_t pinned;    /* slots with a register, as far as the region has use
                            for their class */
     uint64_t pinned_class[2]; /* integer, FP */
+    bool fp;            /* the region has FP values or uses pinned FP slots */
     uint8_t home[64];   /* register of each pinned slot */
     uint64_t watch;     /* pinned slots that may not be at home */
     uint32_t snaps;     /* points passed at which the state must be exact */
