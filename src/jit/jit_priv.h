@@ -28,7 +28,7 @@
 /* PARAM(name, default, meaning): every limit of the region former and of the
  * code cache. */
 #define JIT_PARAMS(PARAM)                                                     \
-    PARAM(max_insns, 64, "guest instructions in a region")                    \
+    PARAM(max_insns, 200, "guest instructions in a region")                    \
     PARAM(max_jumps, 4, "direct jumps followed inside a region")              \
     PARAM(max_sides, 4, "side exits of a region")                             \
     PARAM(cache_kib, 65536, "code cache, KiB")                                \

@@ -398,6 +398,7 @@ static void x64_extend(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
     struct ir_ins *ai = x64_ins(t, a);
     unsigned from = ai->ty, d, ra;
     bool is_signed = i->op == IR_SEXT;
+    struct x64_mem m;
 
     if (from != IR_I1 && !ir_is_const(a) && ai->op == IR_LD && t->val[a].uses == 1 &&
         t->val[a].reg == X64_NONE && t->val[r].reg != X64_NONE &&
@@ -411,6 +412,10 @@ static void x64_extend(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
         return;
     }
     d = x64_def_int(t, r);
+    if (from == IR_I32 && t->val[a].uses == 1 && x64_state_operand(t, x64_src(t, a), &m)) {
+        x64_rm(&t->out, is_signed ? 0x63 : 0x8b, is_signed, d, m);
+        return;
+    }
     ra = x64_use_in(t, from == IR_I1 ? a : x64_src(t, a), d);
     if (from == IR_I1) {
         if (is_signed)
