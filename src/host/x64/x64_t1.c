@@ -571,6 +571,7 @@ static void x64_prepass(struct x64_t1 *t)
     memset(t->entry, 0, nslots * sizeof *t->entry);
     memset(t->cur, 0, nslots * sizeof *t->cur);
     t->nmarks = 0;
+    t->barrier = false;
     for (ir_ref r = IR_BIAS; r < f->nins; r++) {
         const struct ir_ins *i = &f->ins[r];
         const struct ir_op_info *o = &ir_ops[i->op];
@@ -591,6 +592,7 @@ static void x64_prepass(struct x64_t1 *t)
                 memset(t->entry, 0, nslots * sizeof *t->entry);
                 memset(t->cur, 0, nslots * sizeof *t->cur);
                 slots = UINT64_MAX;
+                t->barrier = true;
             }
             break;
         }
@@ -604,6 +606,32 @@ static void x64_prepass(struct x64_t1 *t)
     t->fp = fp || (slots & t->pinned_class[1]);
     t->pinned = t->pinned_class[0] | (t->fp ? t->pinned_class[1] : 0);
     x64_entries(t);
+}
+
+/* A value of before a helper that may change the state is used behind it: the
+ * helper is the end of all entry values, so this is left to the interpreter. */
+static bool x64_crosses(const struct x64_t1 *t)
+{
+    const struct ir_func *f = t->f;
+    ir_ref barrier = IR_NIL;
+
+    for (ir_ref r = IR_BIAS; r < f->nins; r++) {
+        const struct ir_ins *i = &f->ins[r];
+        const uint32_t v[3] = {i->a, i->b, i->c};
+
+        if (i->op == IR_HELPER && (f->guest->helpers[i->aux].effects & IR_HELPER_STATE)) {
+            barrier = r;
+            continue;
+        }
+        for (unsigned k = 0; k < (i->op == IR_PUT ? 2 : 3); k++) {
+            unsigned o = ir_ops[i->op].opd[k];
+
+            if ((o == IR_OPD_R || o == IR_OPD_A || o == IR_OPD_I || o == IR_OPD_C) &&
+                !ir_is_const(v[k]) && v[k] < barrier)
+                return true;
+        }
+    }
+    return false;
 }
 
 static void x64_instruction(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
@@ -717,6 +745,10 @@ int x64_compile(struct jit *j, struct ir_func *f, struct jit_code *c)
     t->lock = 0;
     t->gave_up = NULL;
     x64_prepass(t);
+    if (base_unlikely(t->barrier) && x64_crosses(t)) {
+        c->gave_up = "value across a helper that changes the state";
+        return -1;
+    }
     t->pc = t->nmarks ? ir_imark_pc(x64_ins(t, t->marks[t->nmarks - 1])) : 0;
     t->at = --r;
     r -= x64_region_exit(t, r, x64_ins(t, r));

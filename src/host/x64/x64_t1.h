@@ -74,6 +74,7 @@ struct x64_t1 {
     ir_ref at;          /* instruction being emitted */
     uint64_t lit[X64_MAX_LITS];
     unsigned nlit;
+    bool barrier;       /* there is a helper that may change the state */
     const char *gave_up;
 };
 
