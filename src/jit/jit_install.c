@@ -48,10 +48,11 @@ static bool layout(const struct jit *j, struct layout *l)
 {
     const struct jit_code *c = &j->p->code;
     const struct jit_cache *m = &j->p->cache;
-    memset(l, 0, sizeof *l);
+    l->ndeopts = 0;
     l->nexits = (uint32_t)c->exits.len + self_exit_wanted(j);
     if (l->nexits > MAX_EXITS)
         return false;
+    memset(l->sites, 0, l->nexits);
     l->hot = BASE_ALIGN_UP(m->hot, (size_t)16);
     for (size_t i = 0; i < c->relocs.len; i++) {
         const struct jit_reloc *r = &c->relocs.data[i];

@@ -41,6 +41,14 @@ static void table_free(struct jit_table *t)
  * for every side exit) hardly ever reads a region. */
 enum { TAG_SHIFT = 48 };
 
+/* The bucket of a key. Keys that are near each other are in one cache line of
+ * the table, for what is looked up is mostly near what was looked up before. */
+static uint64_t block_hash(uint64_t key) { return base_hash64(key >> 6); }
+static uint32_t bucket_of(uint64_t h, uint64_t key, uint32_t mask)
+{
+    return (uint32_t)(h << 5 | (key >> 1 & 31)) & mask;
+}
+
 static struct jit_region *region_of(uint64_t ref)
 {
     return (struct jit_region *)(uintptr_t)(ref & ((1ull << TAG_SHIFT) - 1));
@@ -56,9 +64,10 @@ static struct jit_bucket_table *bucket_table(uint32_t size, struct jit_bucket_ta
 
 struct jit_region *jit_find(const struct jit_priv *p, uint64_t key)
 {
-    uint64_t h = base_hash64(key);
+    uint64_t h = block_hash(key);
     struct jit_bucket_table *t = atomic_load_explicit(&p->hash, memory_order_acquire);
-    uint64_t ref = atomic_load_explicit(&t->bucket[h & t->mask], memory_order_acquire);
+    uint64_t ref =
+        atomic_load_explicit(&t->bucket[bucket_of(h, key, t->mask)], memory_order_acquire);
     while (ref) {
         struct jit_region *r = region_of(ref);
         if ((ref ^ h) >> TAG_SHIFT == 0 && r->key == key)
@@ -70,8 +79,8 @@ struct jit_region *jit_find(const struct jit_priv *p, uint64_t key)
 
 static void hash_insert(struct jit_bucket_table *t, struct jit_region *r)
 {
-    uint64_t h = base_hash64(r->key);
-    _Atomic(uint64_t) *b = &t->bucket[h & t->mask];
+    uint64_t h = block_hash(r->key);
+    _Atomic(uint64_t) *b = &t->bucket[bucket_of(h, r->key, t->mask)];
     atomic_store_explicit(&r->next, atomic_load_explicit(b, memory_order_relaxed),
                           memory_order_release);
     atomic_store_explicit(b, (uint64_t)(uintptr_t)r | h >> TAG_SHIFT << TAG_SHIFT,
@@ -99,7 +108,7 @@ static void hash_grow(struct jit_priv *p)
 static void hash_remove(struct jit_priv *p, struct jit_region *r)
 {
     struct jit_bucket_table *t = p->hash;
-    _Atomic(uint64_t) *at = &t->bucket[base_hash64(r->key) & t->mask];
+    _Atomic(uint64_t) *at = &t->bucket[bucket_of(block_hash(r->key), r->key, t->mask)];
     while (*at && region_of(*at) != r)
         at = &region_of(*at)->next;
     if (*at) {
