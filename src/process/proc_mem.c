@@ -37,6 +37,29 @@ enum {
 #define MEM_MIN_GAP (128ull << 20)
 #define MEM_MAX_GAP (PROC_TASK_SIZE / 6 * 5)
 
+/* Under AddressSanitizer (which must run with protect_shadow_gap=0) the guest's
+ * address space is a range that the sanitizer has mapped and does not use but
+ * for the shadow of guest addresses: that stays its own, the rest is taken. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+enum { MEM_ASAN = 1 };
+const char *__asan_default_options(void);
+/* Faults are the guest's, and what lives at exit is meant to. */
+const char *__asan_default_options(void)
+{
+    return "protect_shadow_gap=0:detect_leaks=0:use_sigaltstack=0:handle_segv=0:handle_sigbus=0:"
+           "handle_sigfpe=0:handle_sigill=0:handle_abort=0:allow_user_segv_handler=1";
+}
+#else
+enum { MEM_ASAN = 0 };
+#endif
+#define MEM_ASAN_START 0x7fff7000ull
+#define MEM_ASAN_END (0x7fff8000ull + (PROC_TASK_SIZE >> 3))
+
 /* ---- the sorted array ------------------------------------------------ */
 
 /* Index of the first mapping that ends above addr (len if none). */
@@ -69,13 +92,15 @@ static void mem_open(struct proc_map *m, size_t i, size_t n)
         m->cap = (m->len + n) * 2 + 32;
         m->vma = base_realloc(m->vma, m->cap * sizeof *m->vma);
     }
-    memmove(m->vma + i + n, m->vma + i, (m->len - i) * sizeof *m->vma);
+    if (m->len > i)
+        memmove(m->vma + i + n, m->vma + i, (m->len - i) * sizeof *m->vma);
     m->len += n;
 }
 
 static void mem_close(struct proc_map *m, size_t i, size_t n)
 {
-    memmove(m->vma + i, m->vma + i + n, (m->len - i - n) * sizeof *m->vma);
+    if (m->len > i + n)
+        memmove(m->vma + i, m->vma + i + n, (m->len - i - n) * sizeof *m->vma);
     m->len -= n;
 }
 
@@ -213,6 +238,8 @@ static int64_t mem_place(const struct proc_map *m, uint64_t addr, uint64_t len, 
             return -ENOMEM;
         if (addr < PROC_MIN_ADDR)
             return -EPERM;
+        if (MEM_ASAN && addr < MEM_ASAN_END && addr + len > MEM_ASAN_START)
+            return -ENOMEM;
         if ((flags & MAP_FIXED_NOREPLACE) && !mem_is_free(m, addr, addr + len))
             return -EEXIST;
         return (int64_t)addr;
@@ -233,7 +260,7 @@ static int64_t mem_place(const struct proc_map *m, uint64_t addr, uint64_t len, 
 static int64_t mem_host_map(const struct proc_map *m, uint64_t addr, uint64_t len, int prot,
                             int flags, int fd, uint64_t offset)
 {
-    int how = mem_is_free(m, addr, addr + len) ? MAP_FIXED_NOREPLACE : MAP_FIXED;
+    int how = !MEM_ASAN && mem_is_free(m, addr, addr + len) ? MAP_FIXED_NOREPLACE : MAP_FIXED;
     int64_t r;
 
     flags &= ~(MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_GENERIC_32BIT | MAP_GROWSDOWN);
@@ -583,6 +610,11 @@ void proc_mem_init(struct proc *p, uint64_t stack_limit)
     if (gap < MEM_MIN_GAP)
         gap = MEM_MIN_GAP;
     pthread_mutex_init(&m->lock, NULL);
+    if (MEM_ASAN) {
+        struct proc_vma v = {MEM_ASAN_START, MEM_ASAN_END, PROT_NONE, MAP_PRIVATE, "[sanitizer]"};
+
+        mem_insert(m, &v);
+    }
     m->stack_top = PROC_TASK_SIZE - PROC_PAGE;
     m->stack_limit = m->stack_top - (gap > stack_limit ? stack_limit : gap);
     m->mmap_base = BASE_ALIGN_DOWN(m->stack_top - gap - PROC_STACK_GAP, PROC_PAGE);
