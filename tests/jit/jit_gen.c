@@ -468,6 +468,8 @@ static void jg_helper(struct jg *g, bool faults)
     }
     a = ir_emit(f, IR_HELPER, IR_I64, n, a, jg_pick(g, 3) ? jg_value(g, IR_I64) : IR_NIL,
                 jg_pick(g, 3) ? jg_value(g, IR_I64) : IR_NIL);
+    if (jg_helpers[n].effects & IR_HELPER_STATE) /* no value lives across it */
+        memset(g->n, 0, sizeof g->n);
     if (jg_pick(g, 3))
         jg_add(g, a);
 }
@@ -548,7 +550,7 @@ static ir_ref jg_target(struct jg *g, unsigned k, unsigned n, bool direct)
     if (direct)
         return ir_kaddr(g->f, to);
     if (jg_pick(g, 4) == 0)
-        return ir_op2(g->f, IR_AND, IR_I64, jg_value(g, IR_I64), ir_ki(g->f, IR_I64, ~15ull >> 4));
+        return ir_op2(g->f, IR_AND, IR_I64, jg_value(g, IR_I64), ir_ki(g->f, IR_I64, 0xffffffffffffffe)); /* even */
     return ir_op2(g->f, IR_ADD, IR_I64, ir_ki(g->f, IR_I64, to),
                   ir_op2(g->f, IR_AND, IR_I64, jg_value(g, IR_I64), ir_ki(g->f, IR_I64, 0)));
 }
@@ -749,12 +751,12 @@ static size_t jg_fetch(void *ctx, uint64_t pc, const uint8_t **bytes, bool *writ
 static void jg_on_fault(int sig, siginfo_t *info, void *uc)
 {
     if (!jg_running || !jit_handle_fault(jg_running, sig, info, uc))
-        signal(sig, SIG_DFL);
+        abort();
 }
 
 void jg_init(void)
 {
-    static char stack[65536];
+    static char stack[4 << 20];
     stack_t ss = {.ss_sp = stack, .ss_size = sizeof stack};
     struct sigaction sa = {.sa_sigaction = jg_on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     void *want = (void *)(uintptr_t)JG_BUFFER;
