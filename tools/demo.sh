@@ -20,6 +20,8 @@ cp "$top"/demo/* "$work"
 cd "$work" || exit 1
 export PATH=/usr/bin:/usr/sbin LC_ALL=C HOME=/
 failed=0
+enterable=1
+"$helper" "$native" -- /bin/true 2>/dev/null || enterable=
 
 # cpu FILE: user and system seconds, summed
 cpu() { awk '{ printf "%.3f", $1 + $2 }' "$1"; }
@@ -41,12 +43,16 @@ show() {
         failed=1
         return
     fi
+    ours=$(cpu t.isomer) theirs=$(cpu t.native)
+    if [ -z "$enterable" ]; then
+        echo "  emulated $ours s (no native twin: no namespaces may be made here)"
+        return
+    fi
     if ! cmp -s <(sed 's/riscv64/MACHINE/' out.isomer) <(sed 's/x86_64/MACHINE/' out.native); then
         echo "    the native program prints something else:"
         sed 's/^/    /' out.native
         failed=1
     fi
-    ours=$(cpu t.isomer) theirs=$(cpu t.native)
     awk -v a="$ours" -v b="$theirs" 'BEGIN {
         printf("  emulated %.3f s, native %.3f s: %.1f times\n", a, b, (b > 0 ? a / b : 0)) }'
 }

@@ -3,7 +3,7 @@
  * usage: native-root [-t FILE] [ROOT] -- PROGRAM [ARGUMENT...]
  *
  * The native twins of the emulated programs need their own C library, so they run with ROOT
- * as their root directory, in a mount namespace of their own; whoever is not root gets there
+ * as their root directory, in a mount namespace of their own; whoever may not make one gets there
  * through a user namespace. Everything of the host that ROOT does not have itself (home,
  * tmp, proc, dev, the directory of the project) is visible at its usual place, so that both
  * twins see the same files under the same names.
@@ -82,6 +82,38 @@ static void show_host(const char *root)
     closedir(dir);
 }
 
+/* Whether what is mounted at `place` is shared with other namespaces (proc(5), mountinfo:
+ * the fifth field is the place, optional fields follow up to "-"). */
+static bool is_shared(const char *place)
+{
+    FILE *list = fopen("/proc/self/mountinfo", "re");
+    char line[8192], at[4096];
+    bool shared = false;
+
+    if (!list)
+        return true;
+    while (fgets(line, sizeof line, list))
+        if (sscanf(line, "%*s %*s %*s %*s %4095s", at) == 1 && strcmp(at, place) == 0)
+            shared = strstr(line, " shared:") != NULL;
+    fclose(list);
+    return shared;
+}
+
+/* Nothing mounted from here on may be seen outside. Inside a chroot "/" is no mount that
+ * could be made private; then the root becomes one, if that stays inside. */
+static void make_private(const char *root)
+{
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0)
+        return;
+    if (errno != EINVAL || mount(root, root, NULL, MS_BIND | MS_REC, NULL) != 0)
+        die("cannot make mounts private");
+    if (is_shared(root)) {
+        umount2(root, MNT_DETACH);
+        errno = EINVAL;
+        die("cannot make mounts private");
+    }
+}
+
 static void enter(const char *root)
 {
     char cwd[4096], map[64];
@@ -89,17 +121,16 @@ static void enter(const char *root)
 
     if (!getcwd(cwd, sizeof cwd))
         die("current directory");
-    if (unshare(uid == 0 ? CLONE_NEWNS : CLONE_NEWNS | CLONE_NEWUSER) != 0)
-        die("cannot make a mount namespace");
-    if (uid != 0) {
+    if (uid != 0 || unshare(CLONE_NEWNS) != 0) {
+        if (unshare(CLONE_NEWNS | CLONE_NEWUSER) != 0)
+            die("cannot make a mount namespace");
         write_file("/proc/self/setgroups", "deny");
         snprintf(map, sizeof map, "%u %u 1", uid, uid);
         write_file("/proc/self/uid_map", map);
         snprintf(map, sizeof map, "%u %u 1", gid, gid);
         write_file("/proc/self/gid_map", map);
     }
-    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
-        die("cannot make mounts private");
+    make_private(root);
     show_host(root);
     if (chroot(root) != 0)
         die(root);

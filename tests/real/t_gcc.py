@@ -77,11 +77,15 @@ def programs(folder):
 
 def main():
     real.require_roots()
+    if not real.enterable():
+        print("skip - gcc: the native root cannot be entered here (no namespaces)")
+        return 0
     folder = real.Path(os.environ["TESTS"]) / "real/c"
     compile_all(sorted(folder.glob("*.c")))
     compile_all(p for p in (real.TOP / name for name in OWN) if p.exists())
     driver(folder)
     programs(folder)
+    return 0
 
 
 if __name__ == "__main__":

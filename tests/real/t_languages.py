@@ -201,7 +201,8 @@ def main():
     for name, program in BC.items():
         real.same(f"bc: {name}", ["/usr/bin/bc", "-lq"], stdin=program)
     for name, program in PYTHON.items():
-        real.same(f"python3: {name}", ["/usr/bin/python3", "-c", program], status=None)
+        real.same(f"python3: {name}", ["/usr/bin/python3", "-c", program], status=None,
+                  starts=name == "subprocess")
 
 
 main()
