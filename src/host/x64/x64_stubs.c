@@ -238,7 +238,7 @@ static void stub_link_exit(struct writer *w)
 static void stub_slow(struct writer *w, bool state)
 {
     dump_regs(w);
-    load64(w, RAX, (struct x64_mem){RSP, X64_NONE, 0, 0});
+    pop(w, RAX); /* not a guest's return: must not stay if the call faults */
     store64(w, V(slow_ret), RAX);
     if (state)
         pinned(w, true);
@@ -248,6 +248,8 @@ static void stub_slow(struct writer *w, bool state)
     I((x64_b(O, 0xd0), x64_b(O, 0xff))); /* call rax */
     ldmxcsr(w, V(mxcsr));
     load64(w, RSP, V(shadow_sp));
+    load64(w, RAX, V(slow_ret));
+    push(w, RAX);
     I(x64_mov_mi(O, 1, V(slow_ret), 0));
     undump_regs(w);
     if (state)
