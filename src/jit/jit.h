@@ -153,6 +153,12 @@ struct jit_point {
     uint16_t map;
 };
 
+/* Where the code of a guest instruction begins in the hot section. */
+struct jit_mark {
+    uint64_t pc;
+    uint32_t off;
+};
+
 struct jit_code {
     const uint8_t *bytes[2]; /* by section; owned by the compiler's scratch */
     uint32_t len[2];
@@ -161,6 +167,8 @@ struct jit_code {
     BASE_VEC(struct jit_point) points;
     BASE_VEC(uint8_t) map_bytes;  /* encoded maps */
     BASE_VEC(uint32_t) map_start; /* map number -> offset in map_bytes */
+    BASE_VEC(struct jit_mark) marks; /* if wanted, in order of the code */
+    bool want_marks;
     const char *gave_up;          /* reason, or NULL */
 };
 

@@ -35,21 +35,28 @@ static void dump_guest(struct jit *j, const struct jit_range *range, unsigned n,
 
 /* ---- host code ------------------------------------------------------- */
 
+/* The host instruction at code[at]: its text; returns its length. */
+static unsigned host_insn(struct jit *j, const uint8_t *code, uint32_t at, uint32_t len,
+                          char *text, size_t size)
+{
+    unsigned n = 0;
+    if (j->host->disasm)
+        n = j->host->disasm(text, size, code + at, len - at, (uint64_t)(uintptr_t)code + at);
+    if (n == 0) {
+        n = 1;
+        snprintf(text, size, ".byte 0x%02x", code[at]);
+    }
+    return n;
+}
+
 static void dump_section(struct jit *j, const struct jit_region *r, unsigned section,
                          bool maps, struct base_text *out)
 {
     const uint8_t *code = section == JIT_HOT ? r->code : r->cold;
-    uint32_t len = section == JIT_HOT ? r->hot_len : r->cold_len;
+    uint32_t len = section == JIT_HOT ? r->hot_len : r->cold_code;
     for (uint32_t at = 0; at < len;) {
-        char text[160] = "";
-        unsigned n = 0;
-        if (j->host->disasm)
-            n = j->host->disasm(text, sizeof text, code + at, len - at,
-                                (uint64_t)(uintptr_t)code + at);
-        if (n == 0) {
-            n = 1;
-            snprintf(text, sizeof text, ".byte 0x%02x", code[at]);
-        }
+        char text[160];
+        unsigned n = host_insn(j, code, at, len, text, sizeof text);
         base_text_printf(out, "  %5x  ", at);
         for (unsigned k = 0; k < n; k++)
             base_text_printf(out, "%02x", code[at + k]);
@@ -61,6 +68,17 @@ static void dump_section(struct jit *j, const struct jit_region *r, unsigned sec
             }
         }
         at += n;
+    }
+}
+
+static void dump_exits(struct jit *j, const struct jit_region *r, struct base_text *out)
+{
+    for (uint32_t i = 0; i < r->nexits; i++) {
+        const struct jit_exit *e = jit_table_at(&j->p->exits, r->exit_first + i, sizeof *e);
+        base_text_printf(out, "  exit %u at %#llx: %s %#llx%s\n", i,
+                         (unsigned long long)(uintptr_t)e->stub,
+                         e->kind == JIT_EXIT_TRAPPED ? "trap at" : "to", (unsigned long long)e->key,
+                         e->linked ? ", linked" : "");
     }
 }
 
@@ -85,6 +103,7 @@ void jit_dump_region(struct jit *j, FILE *out, const char *what, const struct ir
         dump_section(j, r, JIT_HOT, maps, &t);
         base_text_printf(&t, "  cold:\n");
         dump_section(j, r, JIT_COLD, maps, &t);
+        dump_exits(j, r, &t);
     }
     base_text_printf(&t, "\n");
     fputs(t.data, out);
@@ -92,19 +111,131 @@ void jit_dump_region(struct jit *j, FILE *out, const char *what, const struct ir
     base_text_free(&t);
 }
 
+/* ---- side by side ---------------------------------------------------- */
+
+enum { GUEST_WIDTH = 38, IR_WIDTH = 44, EXPLAIN_REGIONS = 32 };
+
+/* Next line of *p up to end, without its newline; false: none left. */
+static bool next_line(const char **p, const char *end, const char **line, int *len)
+{
+    if (*p >= end)
+        return false;
+    *line = *p;
+    const char *nl = memchr(*p, '\n', (size_t)(end - *p));
+    *len = (int)((nl ? nl : end) - *p);
+    *p = nl ? nl + 1 : end;
+    return true;
+}
+
+/* One guest instruction: guest and IR text (whole lines), host code [from, to). */
+static void three_columns(struct jit *j, const struct jit_region *r, const struct base_text *guest,
+                          const char *ir, const char *ir_end, uint32_t from, uint32_t to, FILE *out)
+{
+    const char *g = guest->data, *g_end = g ? g + guest->len : g, *line;
+    int len;
+    while (g < g_end || ir < ir_end || from < to) {
+        char host[160] = "";
+        if (!next_line(&g, g_end, &line, &len))
+            len = 0, line = "";
+        fprintf(out, "%-*.*s|", GUEST_WIDTH, len, line);
+        if (!next_line(&ir, ir_end, &line, &len))
+            len = 0, line = "";
+        fprintf(out, " %-*.*s|", IR_WIDTH, len, line);
+        if (from < to)
+            from += host_insn(j, r->code, from, to, host, sizeof host);
+        fprintf(out, " %s\n", host);
+    }
+}
+
+/* Start of the IR text of the instruction behind the imark of pc, and its end. */
+static const char *ir_of(const struct base_text *ir, uint64_t pc, unsigned len, const char **end)
+{
+    char mark[64];
+    snprintf(mark, sizeof mark, "imark 0x%llx, %u\n", (unsigned long long)pc, len);
+    const char *p = strstr(ir->data, mark);
+    if (!p)
+        return *end = ir->data + ir->len;
+    p += strlen(mark);
+    *end = strstr(p, "imark 0x");
+    if (!*end)
+        *end = strstr(p, "}\n");
+    while (*end > p && (*end)[-1] != '\n') /* the indent of the next line */
+        --*end;
+    return p;
+}
+
+static void explain_region(struct jit *j, const struct jit_region *r, FILE *out)
+{
+    const struct jit_code *c = &j->p->code;
+    struct base_text ir = {0};
+    ir_print(j->p->func, &ir);
+    fprintf(out, "region 0x%llx: %u guest instructions, %u host bytes, %u cold\n",
+            (unsigned long long)r->key, r->nguest, r->hot_len, r->cold_len);
+    size_t m = c->marks.len; /* backwards: the generator goes from the last to the first */
+    if (m && c->marks.data[m - 1].off)
+        three_columns(j, r, &(struct base_text){0}, NULL, NULL, 0, c->marks.data[m - 1].off, out);
+    for (unsigned i = 0; i < r->nranges; i++) {
+        uint64_t pc = r->range[i].start, end = pc + r->range[i].len;
+        while (pc < end && m) {
+            struct base_text guest = {0};
+            uint64_t next = m > 1 ? c->marks.data[m - 2].pc : end;
+            if (next <= pc || next > end)
+                next = end;
+            struct jit_range one = {pc, (uint32_t)(next - pc)};
+            dump_guest(j, &one, 1, &guest);
+            const char *ir_end, *ir_text = ir_of(&ir, pc, one.len, &ir_end);
+            three_columns(j, r, &guest, ir_text, ir_end, c->marks.data[m - 1].off,
+                          m > 1 ? c->marks.data[m - 2].off : r->hot_len, out);
+            base_text_free(&guest);
+            pc = next;
+            m--;
+        }
+    }
+    struct base_text rest = {0};
+    base_text_printf(&rest, "  cold:\n");
+    dump_section(j, r, JIT_COLD, true, &rest);
+    dump_exits(j, r, &rest);
+    for (uint32_t i = 0; i < r->npoints; i++) {
+        base_text_printf(&rest, "  fault at %s+%x: ",
+                         r->points[i].section == JIT_HOT ? "hot" : "cold", r->points[i].off);
+        jit_map_print(j, &r->maps, r->points[i].map, &rest);
+    }
+    fprintf(out, "%s\n", rest.data);
+    base_text_free(&rest);
+    base_text_free(&ir);
+}
+
+/* The region at pc, then those that it leads to by jumps. */
 int jit_explain(struct jit *j, uint64_t pc, FILE *out)
 {
     struct jit_priv *p = j->p;
+    uint64_t queue[EXPLAIN_REGIONS] = {jit_key(pc, 0)};
+    unsigned n = 1;
     pthread_mutex_lock(&p->lock);
-    struct jit_region *r = jit_translate(j, NULL, jit_key(pc, 0));
-    if (r) {
-        struct ir_func *f = ir_func_new(j->cfg.guest);
-        if (jit_form_into(j, f, pc, 0, 0))
-            jit_dump_region(j, out, "gihm", f, r);
-        ir_func_free(f);
+    p->code.want_marks = true;
+    for (unsigned i = 0; i < n; i++) {
+        p->code.exits.len = 0;
+        struct jit_region *r = jit_translate(j, NULL, queue[i]);
+        if (!r && i == 0)
+            n = 0;
+        if (!r)
+            continue;
+        if (r->code)
+            explain_region(j, r, out);
+        else
+            jit_dump_region(j, out, "gi", p->func, r);
+        for (size_t k = 0; k < p->code.exits.len && n < EXPLAIN_REGIONS; k++) {
+            const struct jit_exit_out *e = &p->code.exits.data[k];
+            bool known = e->kind != JIT_EXIT_DIRECT || e->is_call;
+            for (unsigned q = 0; q < n; q++)
+                known |= queue[q] == e->key;
+            if (!known)
+                queue[n++] = e->key;
+        }
     }
+    p->code.want_marks = false;
     pthread_mutex_unlock(&p->lock);
-    return r ? 0 : -1;
+    return n ? 0 : -1;
 }
 
 /* ---- statistics ------------------------------------------------------ */

@@ -219,6 +219,7 @@ struct jit_region *jit_install(struct jit *j, uint64_t key)
     s.stubs = r->cold + l.stubs;
     r->hot_len = c->len[JIT_HOT];
     r->cold_len = l.cold_len;
+    r->cold_code = c->len[JIT_COLD];
     memcpy(p->cache.rw + hot, c->bytes[JIT_HOT], c->len[JIT_HOT]);
     if (c->len[JIT_COLD])
         memcpy(p->cache.rw + cold, c->bytes[JIT_COLD], c->len[JIT_COLD]);

@@ -193,7 +193,7 @@ void jit_map_print(const struct jit *j, const struct jit_maps *m, unsigned n,
         if (e.loc == JIT_LOC_STATE)
             base_text_printf(out, ".%s", j->cfg.guest->slots[e.n].name);
         else
-            base_text_printf(out, "%lld", (long long)e.n);
+            base_text_printf(out, e.loc == JIT_LOC_CONST ? "0x%llx" : "%lld", (long long)e.n);
         base_text_printf(out, "%s", how[e.how]);
     }
     base_text_printf(out, "\n");

@@ -67,6 +67,7 @@ struct jit_region {
     const uint8_t *code;     /* hot section where it runs; NULL: interpreted */
     const uint8_t *cold;
     uint32_t hot_len, cold_len; /* cold: link stubs included */
+    uint32_t cold_code;         /* cold without them */
     uint32_t exit_first, nexits;
     uint32_t in_links;       /* list of exits linked to here, JIT_NO_EXIT ends it */
     uint32_t npoints;

@@ -78,6 +78,7 @@ static struct jit_region *compile(struct jit *j, struct jit_vcpu *self, uint64_t
 {
     struct jit_code *c = &j->p->code;
     c->relocs.len = c->exits.len = c->points.len = c->map_bytes.len = c->map_start.len = 0;
+    c->marks.len = 0;
     c->gave_up = NULL;
     if (j->host->compile(j, j->p->func, c) != 0) {
         gave_up(j, c->gave_up ? c->gave_up : "no reason given");

@@ -71,6 +71,7 @@ void jit_free(struct jit *j)
     base_vec_free(&p->code.points);
     base_vec_free(&p->code.map_bytes);
     base_vec_free(&p->code.map_start);
+    base_vec_free(&p->code.marks);
     base_vec_free(&p->give_up_reason);
     base_vec_free(&p->give_up_count);
     pthread_mutex_destroy(&p->lock);

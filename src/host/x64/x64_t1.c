@@ -634,12 +634,23 @@ static bool x64_crosses(const struct x64_t1 *t)
     return false;
 }
 
+/* For listings: the code of the instruction at pc begins here. */
+static void x64_mark(struct x64_t1 *t, uint64_t pc)
+{
+    const uint8_t *at = t->sec == JIT_HOT ? t->out.p : t->other;
+
+    base_vec_push(&t->c->marks,
+                  ((struct jit_mark){.pc = pc, .off = (uint32_t)(t->end[JIT_HOT] - at)}));
+}
+
 static void x64_instruction(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 {
     t->lock = 0;
     t->at = r;
     switch (i->op) {
     case IR_IMARK:
+        if (base_unlikely(t->c->want_marks))
+            x64_mark(t, t->pc);
         t->nmarks--;
         t->pc = t->nmarks ? ir_imark_pc(x64_ins(t, t->marks[t->nmarks - 1])) : 0;
         return;
@@ -695,6 +706,8 @@ static void x64_layout(struct x64_t1 *t)
     }
     for (size_t n = 0; n < c->points.len; n++)
         c->points.data[n].off = c->len[c->points.data[n].section] - c->points.data[n].off;
+    for (size_t n = 0; n < c->marks.len; n++)
+        c->marks.data[n].off = c->len[JIT_HOT] - c->marks.data[n].off;
 }
 
 static struct x64_t1 *x64_scratch(struct jit *j)
