@@ -67,38 +67,41 @@ PROC_SYS(mseal)
 
 /* ---- System V shared memory ------------------------------------------ */
 
+/* Claims size bytes at addr (0: anywhere) for a segment; address or -errno. */
+static int64_t mem_shm_claim(struct proc *p, uint64_t addr, uint64_t size, int flags)
+{
+    int how = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    int64_t r;
+
+    if (addr % PROC_PAGE && !(flags & SHM_RND))
+        return -EINVAL;
+    if (!addr)
+        return flags & SHM_REMAP ? -EINVAL : proc_mem_map(p, 0, size, PROT_NONE, how, -1, 0, NULL);
+    how |= flags & SHM_REMAP ? MAP_FIXED : 0x100000 /* MAP_FIXED_NOREPLACE */;
+    r = proc_mem_map(p, BASE_ALIGN_DOWN(addr, PROC_PAGE), size, PROT_NONE, how, -1, 0, NULL);
+    return r < 0 ? -EINVAL : r;
+}
+
 PROC_SYS(shmat)
 {
-    struct proc_vma old;
     struct shmid_ds ds;
-    uint64_t addr = a[1], size;
     int flags = (int)a[2];
+    int64_t addr;
+    uint64_t size;
     long r = proc_raw(SYS_shmctl, a[0], IPC_STAT, (uint64_t)&ds, 0, 0, 0);
 
     if (r < 0)
         return r;
     size = BASE_ALIGN_UP(ds.shm_segsz, PROC_PAGE);
-    if (addr % PROC_PAGE) {
-        if (!(flags & SHM_RND))
-            return -EINVAL;
-        addr = BASE_ALIGN_DOWN(addr, PROC_PAGE);
-    }
-    if (!addr) {
-        if (flags & SHM_REMAP)
-            return -EINVAL;
-        addr = proc_mem_find_free(t->proc, size);
-        if (!addr)
-            return -ENOMEM;
-    } else if (!proc_guest_range(addr, size) || addr < PROC_MIN_ADDR) {
-        return -EINVAL;
-    } else if (!(flags & SHM_REMAP)) {
-        for (uint64_t at = addr; at < addr + size; at += PROC_PAGE)
-            if (proc_mem_find(t->proc, at, &old))
-                return -EINVAL;
-    }
-    r = proc_raw(SYS_shmat, a[0], addr, (uint64_t)(flags & ~SHM_EXEC), 0, 0, 0);
-    if (r >= 0)
-        proc_mem_record(t->proc, addr, size,
+    addr = mem_shm_claim(t->proc, a[1], size, flags);
+    if (addr < 0)
+        return addr;
+    r = proc_raw(SYS_shmat, a[0], (uint64_t)addr, (uint64_t)((flags & ~SHM_EXEC) | SHM_REMAP), 0, 0,
+                 0);
+    if (r < 0)
+        proc_mem_unmap(t->proc, (uint64_t)addr, size);
+    else
+        proc_mem_record(t->proc, (uint64_t)addr, size,
                         PROT_READ | (flags & SHM_RDONLY ? 0 : PROT_WRITE) |
                             (flags & SHM_EXEC ? PROT_EXEC : 0),
                         MAP_SHARED | PROC_VMA_SHM);
