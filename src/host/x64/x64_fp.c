@@ -421,7 +421,7 @@ static void x64_round(struct x64_t1 *t, unsigned ty, unsigned x, unsigned a, uns
 
 static bool x64_fcvt_fi(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 {
-    unsigned from = x64_ins(t, i->a)->ty, rm = i->aux & 7, d, ra, x;
+    unsigned from = x64_ins(t, i->a)->ty, rm = i->aux & 7, d, ra, x = X64_NONE;
     bool is_unsigned = i->aux & IR_FCVT_UNSIGNED, trunc = rm == IR_RTZ;
     bool rounds = rm == IR_RNE || rm == IR_RDN || rm == IR_RUP;
     int w = i->ty == IR_I64;
@@ -432,13 +432,14 @@ static bool x64_fcvt_fi(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
         return false;
     d = x64_def(t, r, X64_GPRS);
     ra = x64_use(t, i->a);
+    if (rounds)
+        x = x64_temp(t, (uint32_t)X64_FPRS);
     label = x64_again(t, i, d);
     if (rounds) {
         /* Out of range is invalid only, never inexact too; but only an f64
          * can be both integral-less and out of the range of an i32. */
         bool twice = from == IR_F64 && !w;
 
-        x = x64_temp(t, (uint32_t)X64_FPRS);
         if (twice)
             x64_round(t, from, x, ra, rm, true);
         x64_jcc_cold(t, CC_O, label);

@@ -24,7 +24,8 @@
  * has a state map instead and costs nothing.
  *
  * Rules for changing this: emit only moves between a compare and its jump;
- * ask for operands (x64_use) before temporaries (x64_temp); lock what an
+ * ask for operands (x64_use) before temporaries (x64_temp), and for both
+ * before cold code (it comes back behind what they evict); lock what an
  * instruction holds; a definition's register is free once x64_def returned,
  * so lock it if a later operand must not share it.
  */
