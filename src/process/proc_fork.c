@@ -120,18 +120,18 @@ long proc_fork(struct proc_thread *t, const struct proc_clone *c)
         return -PROC_ERESTARTSYS;
     pthread_mutex_lock(&p->threads_lock);
     pthread_mutex_lock(&table->lock);
+    jit_fork_prepare(p->jit); /* its lock is held while code is fetched: first */
     proc_mem_fork_prepare(p);
-    jit_fork_prepare(p->jit);
     pid = host_fork(c);
     if (pid == 0) {
         fork_child(t, c);
         return 0;
     }
+    proc_mem_fork_done(p);
     if (pid > 0)
         jit_fork_parent(p->jit);
     else
         jit_fork_failed(p->jit);
-    proc_mem_fork_done(p);
     pthread_mutex_unlock(&table->lock);
     pthread_mutex_unlock(&p->threads_lock);
     if (pid > 0 && (c->flags & CLONE_PARENT_SETTID))
