@@ -44,7 +44,7 @@ class Insn:
         self.imm_bits = []          # 16 bits: (bit of the immediate, bit of the word)
         self.expand = None
         self.conds = []
-        self.signed = False
+        self.signed = self.alias = False
         self.const_imm = None
         pos = width
         for tok in bits.split():
@@ -121,6 +121,8 @@ def parse(path):
             for cond in joined[2].split():
                 if cond in ('u', 's'):
                     ins.signed = cond == 's'
+                elif cond == 'alias':
+                    ins.alias = True
                 elif cond[0] == '=':
                     ins.const_imm = int(cond[1:])
                 else:
@@ -290,7 +292,7 @@ def emit_decode(wide, narrow):
         return [f'in->op = {op.enum};', f'in->rd = {rd};', f'in->rs1 = {rs1};',
                 f'in->rs2 = {rs2};', f'in->imm = {narrow_imm(c)};', 'return;']
     out += ['void rv_decode16(uint32_t w, struct rv_insn *in)', '{', '    in->len = 2;']
-    narrow_chain(narrow, act, out)
+    narrow_chain([c for c in narrow if not c.alias], act, out)
     out += ['    in->op = RV_ILLEGAL;', '    in->imm = (int32_t)(w & 0xffff);', '}']
     return out
 
