@@ -139,6 +139,17 @@ void x64_force_deopt(struct x64_t1 *t, unsigned map)
 
 /* ---- slow calls ------------------------------------------------------ */
 
+/* The return address of the call emitted next has a map. What stands there may
+ * fault itself and have another: then they are kept apart. */
+static void x64_return_point(struct x64_t1 *t, unsigned map)
+{
+    const struct jit_point *last = &t->c->points.data[t->c->points.len - 1];
+
+    if (t->c->points.len && last->off == x64_off(t) && last->section == t->sec)
+        x64_b(&t->out, 0x90);
+    x64_point(t, map);
+}
+
 static unsigned x64_slow_arg(const struct ir_ins *i, unsigned k)
 {
     static const uint8_t takes[] = {[IR_OPD_R] = 1, [IR_OPD_A] = 1, [IR_OPD_I] = 1, [IR_OPD_C] = 1};
@@ -171,7 +182,7 @@ void x64_slow_call(struct x64_t1 *t, const struct ir_ins *i, unsigned d, int stu
     if (d != X64_NONE)
         x64_load_state(t, d, x64_vcpu(X64_VCPU_DISP(slow_result)));
     if (map >= 0)
-        x64_point(t, (unsigned)map);
+        x64_return_point(t, (unsigned)map);
     if (stub >= 0) /* else the caller has emitted the call */
         x64_call(t, JIT_RELOC_PC32_STUB, (unsigned)stub);
     x64_mov_mi(&t->out, 0, x64_vcpu(op_disp + 4), i->aux);
@@ -539,7 +550,7 @@ static void x64_helper(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 
     /* in the convention the map says that all is at home */
     jit_map_begin(t->c, t->pc);
-    x64_point(t, jit_map_end(t->c));
+    x64_return_point(t, jit_map_end(t->c));
     x64_call(t, JIT_RELOC_PC32_STUB, JIT_STUB_SLOW_STATE);
     x64_moves(t, m, n);
     t->lock = 0;
