@@ -377,9 +377,13 @@ static ir_ref jg_address(struct jg *g, bool faults, unsigned size)
 {
     struct ir_func *f = g->f;
     unsigned how = jg_pick(g, 16);
-    uint64_t where = JG_BUFFER + (faults || how == 0 ? JG_NONE : how == 1 ? JG_READ : 0);
     ir_ref a = jg_value(g, IR_I64), b;
-    uint64_t mask = 0x7ff & (how < 12 ? ~(uint64_t)(size - 1) : ~0ull);
+    uint64_t where, mask;
+
+    if (jg_now->fault >= 0) /* this one only */
+        how = 3 + how % 9;
+    where = JG_BUFFER + (faults || how == 0 ? JG_NONE : how == 1 ? JG_READ : 0);
+    mask = 0x7ff & (how < 12 ? ~(uint64_t)(size - 1) : ~0ull);
 
     if (how == 2 && !faults) /* somewhere or other, perhaps behind the end */
         mask = 0x3ff8;
@@ -511,7 +515,7 @@ static enum jg_kind jg_kind_of(const struct jg_program *p, unsigned k, uint64_t 
         return memory[(r >> 8) % sizeof memory];
     if (r % 2)
         return JG_PURE;
-    if (r % 64 == 0)
+    if (r % 64 == 0 && p->fault < 0)
         return JG_CALL + (r >> 8) % 3;
     return usual[(r >> 8) % sizeof usual];
 }

@@ -47,7 +47,7 @@ static unsigned now_config;
 static const struct jg_program *now_program;
 static uint64_t now_seed;
 static struct jit_vcpu *machines[NCONFIGS], *reference;
-static uint64_t next_base = 0x100000;
+static uint64_t next_base = 0x5a731200000; /* no result of arithmetic */
 static unsigned failures;
 
 static struct jit_vcpu *machine_of(const struct config *c, struct ir_guest *g, uint64_t seed)
