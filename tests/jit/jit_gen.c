@@ -509,6 +509,8 @@ static enum jg_kind jg_kind_of(const struct jg_program *p, unsigned k, uint64_t 
     *rand = (p->seed ^ (k + 1) * 0x9e3779b97f4a7c15ull) * 0xd6e8feb86659fd93ull + k;
     base_rand(rand);
     r = base_rand(rand);
+    if (k == 0) /* where the loop's counter counts */
+        return JG_PURE;
     if (k + 1 == p->n)
         return (enum jg_kind)(JG_CALL + r % 6);
     if (p->memory && r % 4)
@@ -604,7 +606,7 @@ static void jg_instruction(struct jg *g, const struct jg_program *p, unsigned k,
 
     if (kind < JG_BRANCH && p->skip >> k & 1)
         return;
-    if (k == 0) /* a loop's counter counts here */
+    if (k == 0)
         ir_put(f, JG_COUNTER, ir_op2(f, IR_ADD, IR_I64, ir_get(f, JG_COUNTER),
                                      ir_ki(f, IR_I64, ~0ull)));
     else if (jg_pick(g, 24) == 0)
@@ -616,20 +618,16 @@ static void jg_instruction(struct jg *g, const struct jg_program *p, unsigned k,
         jg_pure(g);
         break;
     case JG_LOAD:
-        if (k)
-            jg_plain(g, faults, false);
+        jg_plain(g, faults, false);
         break;
     case JG_STORE:
-        if (k)
-            jg_plain(g, faults, true);
+        jg_plain(g, faults, true);
         break;
     case JG_ATOMIC:
-        if (k)
-            jg_atomic(g, faults);
+        jg_atomic(g, faults);
         break;
     case JG_HELPER:
-        if (k)
-            jg_helper(g, faults);
+        jg_helper(g, faults);
         break;
     case JG_FPENV: jg_fpenv(g); break;
     case JG_FENCE: ir_emit(f, IR_FENCE, IR_NONE, 1 + jg_pick(g, 15), 0, 0, 0); break;
