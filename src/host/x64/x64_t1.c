@@ -150,12 +150,16 @@ static void x64_return_point(struct x64_t1 *t, unsigned map)
     x64_point(t, map);
 }
 
-static unsigned x64_slow_arg(const struct ir_ins *i, unsigned k)
+static bool x64_is_ref(unsigned opd)
 {
-    static const uint8_t takes[] = {[IR_OPD_R] = 1, [IR_OPD_A] = 1, [IR_OPD_I] = 1, [IR_OPD_C] = 1};
+    return opd == IR_OPD_R || opd == IR_OPD_A || opd == IR_OPD_I || opd == IR_OPD_C;
+}
+
+static ir_ref x64_slow_arg(const struct ir_ins *i, unsigned k)
+{
     const uint32_t arg[3] = {i->a, i->b, i->c};
 
-    return takes[ir_ops[i->op].opd[k]] ? arg[k] : IR_NIL;
+    return x64_is_ref(ir_ops[i->op].opd[k]) ? arg[k] : IR_NIL;
 }
 
 void x64_slow_args(struct x64_t1 *t, const struct ir_ins *i)
@@ -573,12 +577,11 @@ static void x64_prepass(struct x64_t1 *t)
 {
     struct ir_func *f = t->f;
     const struct x64_val none = {.reg = X64_NONE, .hint = X64_NONE};
-    static const uint8_t is_ref[] = {[IR_OPD_R] = 1, [IR_OPD_A] = 1, [IR_OPD_I] = 1, [IR_OPD_C] = 1};
     uint64_t slots = 0;
     unsigned nslots = f->guest->nslots;
     bool fp = false;
 
-    for (ir_ref r = f->nk; r < f->nins; r++)
+    for (ir_ref r = f->nk; r < IR_BIAS; r++)
         t->val[r] = none;
     memset(t->entry, 0, nslots * sizeof *t->entry);
     memset(t->cur, 0, nslots * sizeof *t->cur);
@@ -586,8 +589,9 @@ static void x64_prepass(struct x64_t1 *t)
     t->barrier = false;
     for (ir_ref r = IR_BIAS; r < f->nins; r++) {
         const struct ir_ins *i = &f->ins[r];
-        const struct ir_op_info *o = &ir_ops[i->op];
+        unsigned refs = t->refs[i->op];
 
+        t->val[r] = none;
         fp |= ir_is_float(i->ty);
         switch (i->op) {
         case IR_IMARK: t->marks[t->nmarks++] = r; continue;
@@ -608,11 +612,11 @@ static void x64_prepass(struct x64_t1 *t)
             }
             break;
         }
-        if (is_ref[o->opd[0]])
+        if (refs & 1)
             t->val[i->a].uses++;
-        if (is_ref[o->opd[1]])
+        if (refs & 2)
             t->val[i->b].uses++;
-        if (is_ref[o->opd[2]])
+        if (refs & 4)
             t->val[i->c].uses++;
     }
     t->fp = fp || (slots & t->pinned_class[1]);
@@ -663,6 +667,8 @@ static void x64_instruction(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
     case IR_IMARK:
         if (base_unlikely(t->c->want_marks))
             x64_mark(t, t->pc);
+        if (t->out.p - t->buf[t->sec] < X64_ROOM || t->other - t->buf[!t->sec] < X64_ROOM)
+            t->gave_up = "region too large";
         t->nmarks--;
         t->pc = t->nmarks ? ir_imark_pc(x64_ins(t, t->marks[t->nmarks - 1])) : 0;
         return;
@@ -739,6 +745,12 @@ static struct x64_t1 *x64_scratch(struct jit *j)
     t->end[JIT_HOT] = t->buf[JIT_COLD] = p + X64_HOT_MAX;
     t->end[JIT_COLD] = t->buf[JIT_COLD] + X64_COLD_MAX;
     t->j = j;
+    for (unsigned op = 0; op < IR_OP_COUNT; op++) {
+        t->refs[op] = 0;
+        for (unsigned k = 0; k < 3; k++)
+            t->refs[op] |= (uint8_t)(x64_is_ref(ir_ops[op].opd[k]) << k);
+    }
+    memset(t->slot_of, -1, sizeof t->slot_of);
     t->pinned_class[0] = t->pinned_class[1] = 0;
     for (unsigned s = 0; s < j->cfg.guest->nslots && s < 64; s++) {
         if (j->pin_gpr[s] >= 0) {
@@ -747,7 +759,10 @@ static struct x64_t1 *x64_scratch(struct jit *j)
         } else if (j->pin_fpr[s] >= 0) {
             t->home[s] = (uint8_t)(XMM0 + j->pin_fpr[s]);
             t->pinned_class[1] |= 1ull << s;
+        } else {
+            continue;
         }
+        t->slot_of[t->home[s]] = (int8_t)s;
     }
     return t;
 }
@@ -780,8 +795,6 @@ int x64_compile(struct jit *j, struct ir_func *f, struct jit_code *c)
     while (r > IR_BIAS && !t->gave_up) {
         r--;
         x64_instruction(t, r, x64_ins(t, r));
-        if (t->out.p - t->buf[t->sec] < X64_ROOM || t->other - t->buf[!t->sec] < X64_ROOM)
-            t->gave_up = "region too large";
     }
     t->lock = 0;
     if (!t->gave_up)
