@@ -81,7 +81,6 @@ ls -d dir text
 ls no-such-file | 2
 stat -c %n:%s:%F:%a text dir empty
 du -b dir/one
-df --output=target /proc
 basename /a/b/c.txt .txt
 dirname /a/b/c.txt
 readlink -f dir/../text
