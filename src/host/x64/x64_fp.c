@@ -112,7 +112,7 @@ static void x64_f2(struct x64_t1 *t, uint32_t op, unsigned d, unsigned a)
 }
 
 /* The value read as a float of its type: a FLOW nobody computed is the low
- * bits of its source. */
+ * bits of its source (in which a NaN's payload shows). */
 static ir_ref x64_fsrc(const struct x64_t1 *t, ir_ref r)
 {
     const struct ir_ins *i;
@@ -120,7 +120,10 @@ static ir_ref x64_fsrc(const struct x64_t1 *t, ir_ref r)
     if (ir_is_const(r) || t->val[r].reg != X64_NONE)
         return r;
     i = x64_ins(t, r);
-    return i->op == IR_FLOW ? i->a : r;
+    if (i->op != IR_FLOW)
+        return r;
+    t->val[i->a].flags |= X64_V_CANON;
+    return i->a;
 }
 static ir_ref x64_escaping(struct x64_t1 *t, ir_ref r)
 {
@@ -336,6 +339,7 @@ static bool x64_unbox(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
     if (i->ty != IR_F32)
         return false;
     d = x64_def_fp(t, r);
+    t->val[i->a].flags |= X64_V_CANON;
     ra = x64_use_in(t, i->a, d);
     x = x64_temp(t, X64_GPRS);
     x64_cold_begin(t);
@@ -353,6 +357,7 @@ static bool x64_low(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 {
     unsigned d = x64_def_fp(t, r);
 
+    t->val[i->a].flags |= X64_V_CANON;
     x64_mov_reg(t, d, x64_use_in(t, i->a, d));
     return true;
 }
