@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -48,7 +49,12 @@ static void loop_trap(struct proc_thread *t)
         proc_signal_force(t, SIGBUS, BUS_ADRALN, t->vcpu->stop.addr);
         break;
     case IR_TRAP_FETCH:
-        loop_segv(t, proc_mem_find(t->proc, pc, &v) ? SEGV_ACCERR : SEGV_MAPERR, pc);
+        if (!proc_mem_find(t->proc, pc, &v))
+            loop_segv(t, SEGV_MAPERR, pc);
+        else if (v.prot & PROT_EXEC) /* mapped, but the file ends before */
+            proc_signal_force(t, SIGBUS, BUS_ADRERR, pc);
+        else
+            loop_segv(t, SEGV_ACCERR, pc);
         break;
     default: base_bug(__FILE__, __LINE__, "trap %u", t->vcpu->stop.trap);
     }
