@@ -181,7 +181,8 @@ static long path_of_fd(int fd, char *path)
     path[n] = 0;
     if (fstat(fd, &by_fd) < 0)
         return -errno;
-    if (stat(path, &by_path) < 0 || by_path.st_dev != by_fd.st_dev || by_path.st_ino != by_fd.st_ino)
+    if (stat(path, &by_path) < 0 || by_path.st_dev != by_fd.st_dev ||
+        by_path.st_ino != by_fd.st_ino)
         strcpy(path, link);
     return 0;
 }

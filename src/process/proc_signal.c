@@ -169,8 +169,9 @@ static void own_fault(int sig, const siginfo_t *info, void *ucontext)
     const ucontext_t *uc = ucontext;
     struct host_action dfl = {0};
     char text[160];
-    int n = snprintf(text, sizeof text, "isomer: internal fault: signal %d at pc %#llx, address %p\n",
-                     sig, (unsigned long long)uc->uc_mcontext.gregs[REG_RIP], info->si_addr);
+    int n = snprintf(text, sizeof text,
+                     "isomer: internal fault: signal %d at pc %#llx, address %p\n", sig,
+                     (unsigned long long)uc->uc_mcontext.gregs[REG_RIP], info->si_addr);
 
     if (write(2, text, (size_t)n) < 0)
         return;

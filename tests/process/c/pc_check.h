@@ -1,4 +1,5 @@
-/* pc_check.h: what the test programs for both machines share. SPDX-License-Identifier: Apache-2.0 */
+/* pc_check.h: what the test programs for both machines share.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef PC_CHECK_H
 #define PC_CHECK_H
 

@@ -305,7 +305,8 @@ static void test_exec(void)
     put("nested", "#!./script one\n", 0755);
     check("nested scripts", run("./nested", (char *[]){"x", "two", NULL}, NULL) == 9 << 8);
     symlink(self, "link");
-    check("symbolic link", run("./link", (char *[]){"x", "child", "exit", "3", NULL}, NULL) == 3 << 8);
+    check("symbolic link",
+          run("./link", (char *[]){"x", "child", "exit", "3", NULL}, NULL) == 3 << 8);
 
     fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     snprintf(text, sizeof text, "%d", fd);
@@ -335,7 +336,8 @@ static void test_exec(void)
     if (!pid) {
         int dir = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-        syscall(SYS_execveat, dir, "link", (char *[]){"x", "child", "exit", "32", NULL}, environ, 0);
+        syscall(SYS_execveat, dir, "link", (char *[]){"x", "child", "exit", "32", NULL}, environ,
+                0);
         _exit(errno);
     }
     check("execveat", status_of(pid) == 32 << 8);

@@ -61,7 +61,8 @@ static void test_info(void)
     check("kill", count == 1 && seen.si_signo == SIGUSR1 && seen.si_code == SI_USER &&
                       seen.si_pid == getpid());
     sigqueue(getpid(), SIGUSR1, v);
-    check("sigqueue", count == 2 && seen.si_code == SI_QUEUE && seen.si_value.sival_ptr == v.sival_ptr);
+    check("sigqueue", count == 2 && seen.si_code == SI_QUEUE &&
+                          seen.si_value.sival_ptr == v.sival_ptr);
     syscall(SYS_tgkill, getpid(), getpid(), SIGUSR1);
     check("tgkill", count == 3 && seen.si_code == SI_TKILL);
     raise(SIGUSR1);
@@ -311,11 +312,9 @@ static void on_trap(int sig, siginfo_t *si, void *ucv)
     seen = *si;
     count++;
 #ifdef __riscv
-    ucontext_t *uc = ucv;
-    uc->uc_mcontext.__gregs[REG_PC] += *(uint16_t *)uc->uc_mcontext.__gregs[REG_PC] & 1 &&
-                                               (*(uint16_t *)uc->uc_mcontext.__gregs[REG_PC] & 3) == 3
-                                           ? 4
-                                           : 2;
+    unsigned long *pc = &((ucontext_t *)ucv)->uc_mcontext.__gregs[REG_PC];
+
+    *pc += (*(uint16_t *)*pc & 3) == 3 ? 4 : 2;
 #endif
 }
 

@@ -1,5 +1,6 @@
 /* pc_storm.c: signals, faults, forks and threads at once, with checks that nothing is lost or
- * changed: compiled for both machines, run natively and emulated. SPDX-License-Identifier: Apache-2.0 */
+ * changed: compiled for both machines, run natively and emulated.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "pc_check.h"
 
 #include <pthread.h>
