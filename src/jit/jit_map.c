@@ -20,11 +20,20 @@ enum { MAP_END = 0xff };
 
 /* ---- writing --------------------------------------------------------- */
 
+/* Maps are most of what a compile writes besides code: begin makes room for the
+ * longest one, so that the bytes go in without further questions. */
+enum { MAP_MAX = 16 + IR_MAX_SLOTS * 12 };
+
+static void put_byte(struct jit_code *c, unsigned b)
+{
+    c->map_bytes.data[c->map_bytes.len++] = (uint8_t)b;
+}
+
 static void put_varint(struct jit_code *c, uint64_t v)
 {
     for (; v >= 0x80; v >>= 7)
-        base_vec_push(&c->map_bytes, (uint8_t)(v | 0x80));
-    base_vec_push(&c->map_bytes, (uint8_t)v);
+        put_byte(c, (unsigned)v | 0x80);
+    put_byte(c, (unsigned)v);
 }
 
 static uint64_t zigzag(uint64_t v) { return v << 1 ^ (uint64_t)((int64_t)v >> 63); }
@@ -40,9 +49,13 @@ static uint64_t first_pc(const uint8_t *bytes)
 void jit_map_begin(struct jit_code *c, uint64_t pc)
 {
     base_vec_push(&c->map_start, (uint32_t)c->map_bytes.len);
+    if (base_unlikely(c->map_bytes.cap - c->map_bytes.len < MAP_MAX)) {
+        c->map_bytes.cap = c->map_bytes.cap * 2 + MAP_MAX;
+        c->map_bytes.data = base_realloc(c->map_bytes.data, c->map_bytes.cap);
+    }
     if (c->map_start.len == 1) {
-        for (unsigned i = 0; i < 8; i++)
-            base_vec_push(&c->map_bytes, ((const uint8_t *)&pc)[i]);
+        memcpy(c->map_bytes.data, &pc, sizeof pc);
+        c->map_bytes.len = sizeof pc;
     } else {
         put_varint(c, zigzag(pc - first_pc(c->map_bytes.data)));
     }
@@ -51,14 +64,14 @@ void jit_map_begin(struct jit_code *c, uint64_t pc)
 void jit_map_add(struct jit_code *c, unsigned slot, enum jit_loc loc, enum jit_how how, uint64_t n)
 {
     BASE_DASSERT(slot < IR_MAX_SLOTS);
-    base_vec_push(&c->map_bytes, (uint8_t)slot);
-    base_vec_push(&c->map_bytes, (uint8_t)((unsigned)loc | (unsigned)how << 4));
+    put_byte(c, slot);
+    put_byte(c, (unsigned)loc | (unsigned)how << 4);
     put_varint(c, loc == JIT_LOC_CONST ? zigzag(n) : n);
 }
 
 unsigned jit_map_end(struct jit_code *c)
 {
-    base_vec_push(&c->map_bytes, (uint8_t)MAP_END);
+    put_byte(c, MAP_END);
     return (unsigned)c->map_start.len - 1;
 }
 

@@ -128,7 +128,9 @@ static ir_ref x64_fsrc(const struct x64_t1 *t, ir_ref r)
 static ir_ref x64_escaping(struct x64_t1 *t, ir_ref r)
 {
     t->val[r].flags |= X64_V_CANON;
-    return x64_fsrc(t, r);
+    r = x64_fsrc(t, r);
+    t->val[r].flags |= X64_V_CANON;
+    return r;
 }
 
 static void x64_ucomis(struct x64_t1 *t, unsigned ty, unsigned a, unsigned b, bool signalling)

@@ -422,10 +422,15 @@ void x64_region_bottom(struct x64_t1 *t)
     for (uint64_t p = t->pinned; p; p &= p - 1) {
         unsigned slot = (unsigned)__builtin_ctzll(p);
 
-        if (t->cur[slot] || (t->f->put_mask[0] >> slot & 1))
+        if (t->cur[slot] || (t->f->put_mask[0] >> slot & 1)) {
             t->watch |= 1ull << slot;
-        else
-            x64_give(t, t->entry[slot], (unsigned)x64_home(t, slot));
+        } else {
+            unsigned home = t->home[slot];
+
+            t->free &= ~(1u << home);
+            t->owner[home] = t->entry[slot];
+            t->val[t->entry[slot]].reg = (uint8_t)home;
+        }
     }
 }
 
@@ -438,8 +443,10 @@ void x64_region_top(struct x64_t1 *t)
     for (uint32_t u = ~t->free & (X64_GPRS | (uint32_t)X64_FPRS); u; u &= u - 1) {
         unsigned reg = (unsigned)__builtin_ctz(u);
         ir_ref r = t->owner[reg];
-        int slot;
+        int slot = t->slot_of[reg];
 
+        if (slot >= 0 && r == t->entry[slot])
+            continue; /* at home */
         if (r == IR_NIL)
             continue;
         if (ir_is_const(r)) {
@@ -498,8 +505,11 @@ unsigned x64_map_pc(struct x64_t1 *t, uint64_t pc)
         unsigned slot = (unsigned)__builtin_ctzll(w);
         ir_ref r = x64_slot_value(t, slot);
         enum jit_how how;
-        struct x64_val *v;
+        struct x64_val *v = &t->val[r];
 
+        /* at home, which is where most are, and canonical */
+        if (v->reg == t->home[slot] && (v->reg < XMM0 || (v->flags & X64_V_CANON)))
+            continue;
         if (ir_is_const(r)) {
             jit_map_add(t->c, slot, JIT_LOC_CONST, JIT_HOW_COPY, ir_kval(t->f, r));
             continue;

@@ -419,7 +419,7 @@ static unsigned x64_jump_exit(struct x64_t1 *t, ir_ref at, struct ir_ins *i)
 static void x64_trap(struct x64_t1 *t, struct ir_ins *i)
 {
     struct x64_move m[X64_NREGS];
-    unsigned n, e = x64_exit(t, JIT_EXIT_TRAPPED, false, ir_kval(t->f, i->a));
+    unsigned n, e = x64_exit(t, JIT_EXIT_TRAPPED, false, x64_key(t, i->a));
 
     t->c->exits.data[e].trap = i->aux;
     t->c->exits.data[e].info = i->b;

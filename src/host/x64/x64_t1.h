@@ -54,6 +54,7 @@ struct x64_t1 {
     uint8_t *other;     /* write pointer of the other section */
     uint8_t *buf[2], *end[2];
     struct x64_val *val;
+    uint8_t refs[IR_OP_COUNT]; /* which operands are refs, bits 0..2 */
     uint32_t free;      /* bit set of free registers */
     uint32_t lock;      /* registers the current instruction uses */
     ir_ref owner[X64_NREGS];
@@ -64,6 +65,7 @@ struct x64_t1 {
     uint64_t pinned_class[2]; /* integer, FP */
     bool fp;            /* the region has FP values or uses pinned FP slots */
     uint8_t home[64];   /* register of each pinned slot */
+    int8_t slot_of[X64_NREGS]; /* and back; -1 */
     uint64_t watch;     /* pinned slots that may not be at home */
     uint32_t snaps;     /* points passed at which the state must be exact */
     uint32_t put_seen[IR_MAX_SLOTS];
