@@ -159,6 +159,7 @@ void jit_fork_child(struct jit *j, struct jit_vcpu *v)
 {
     struct jit_priv *p = j->p;
     pthread_mutex_init(&p->lock, NULL);
+    pthread_mutex_init(&p->lockstep, NULL);
     struct jit_vcpu *next;
     for (struct jit_vcpu *o = p->vcpus; o; o = next) {
         next = o->next;

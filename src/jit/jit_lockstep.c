@@ -218,6 +218,7 @@ static void check_map(struct jit_vcpu *v, const struct jit_region *r, const uint
         base_text_printf(&diff, "in map %u for pc %#llx\n", d->map, (unsigned long long)pc);
         complain(v, r, before, want, diff.data);
     }
+    base_text_free(&diff);
 }
 
 /* ---- entry ----------------------------------------------------------- */

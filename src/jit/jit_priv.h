@@ -158,6 +158,7 @@ struct jit_formed {
 
 struct jit_priv {
     pthread_mutex_t lock;
+    pthread_mutex_t lockstep; /* one vCPU at a time: memory must not change between */
     _Atomic(uint32_t) flush_pending;
     _Atomic(uint64_t) flush_count;
     bool compiles;           /* there is a code generator and it is wanted */

@@ -16,6 +16,8 @@
  */
 #include "jit/jit_priv.h"
 
+#include <sched.h>
+
 _Thread_local struct jit_vcpu *jit_current;
 
 /* ---- in_code --------------------------------------------------------- */
@@ -355,6 +357,18 @@ static int poll_wanted(struct jit_vcpu *v)
     return GO_ON;
 }
 
+/* In lockstep one vCPU runs at a time. Waiting with in_code set must not keep a
+ * flush from happening: false, and the loop lets it. */
+static bool lockstep_enter(struct jit_vcpu *v)
+{
+    while (pthread_mutex_trylock(&v->jit->p->lockstep) != 0) {
+        if (v->poll)
+            return false;
+        sched_yield();
+    }
+    return true;
+}
+
 static int run_region(struct jit_vcpu *v, const struct jit_region *r, uint32_t *from)
 {
     if (!r->code) {
@@ -362,10 +376,17 @@ static int run_region(struct jit_vcpu *v, const struct jit_region *r, uint32_t *
         jit_interpret(v, r->ir, NULL, &end);
         return after_interp(v, &end);
     }
-    if (v->jit->cfg.lockstep && !r->once)
-        jit_lockstep(v, r);
-    else
+    if (v->jit->cfg.lockstep) {
+        if (!lockstep_enter(v))
+            return GO_ON;
+        if (r->once)
+            jit_enter(v, r);
+        else
+            jit_lockstep(v, r);
+        pthread_mutex_unlock(&v->jit->p->lockstep);
+    } else {
         jit_enter(v, r);
+    }
     return after_code(v, from);
 }
 

@@ -48,6 +48,7 @@ struct jit *jit_new(const struct jit_config *cfg)
     memset(j->pin_gpr, -1, sizeof j->pin_gpr);
     memset(j->pin_fpr, -1, sizeof j->pin_fpr);
     pthread_mutex_init(&j->p->lock, NULL);
+    pthread_mutex_init(&j->p->lockstep, NULL);
     j->p->compiles = j->host && !cfg->interpreter;
     j->p->func = ir_func_new(cfg->guest);
     jit_regions_init(j);
@@ -75,6 +76,7 @@ void jit_free(struct jit *j)
     base_vec_free(&p->give_up_reason);
     base_vec_free(&p->give_up_count);
     pthread_mutex_destroy(&p->lock);
+    pthread_mutex_destroy(&p->lockstep);
     free(j->host_scratch);
     free(p);
     free(j);

@@ -169,8 +169,8 @@ static void on_fault(int sig, siginfo_t *info, void *uc)
 
 static void handlers(void)
 {
-    stack_t ss = {.ss_size = 65536};
-    ss.ss_sp = malloc(ss.ss_size);
+    static _Thread_local char stack[65536];
+    stack_t ss = {.ss_size = sizeof stack, .ss_sp = stack};
     sigaltstack(&ss, NULL);
     struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     sigaction(SIGSEGV, &sa, NULL);
