@@ -74,36 +74,21 @@ static void vcpu_name(char *name, size_t size, long disp)
     snprintf(name, size, "vcpu+%zu", at);
 }
 
-/* "[rbp + 0x10]" becomes "[a0]" */
+/* "[rbp + 0x10]" becomes "[a0]", "[rbp + rcx*8 + 0x40]" "[poll + rcx*8]" */
 static void name_places(char *text, size_t size)
 {
     char out[256], name[32];
-    char *p = strstr(text, "[rbp"), *end;
-    long disp = 0;
+    char *p = strstr(text, "[rbp"), *end = p ? strchr(p, ']') : NULL, *sign;
 
-    if (!p)
+    if (!end)
         return;
-    for (end = p + 4; *end && *end != ']';) {
-        char sign = *end == '-' ? '-' : '+';
-        char *num = end + 2;
-
-        if (*end == ' ' ) {
-            end++;
-            continue;
-        }
-        if ((*end == '+' || *end == '-') && num[0] >= '0' && num[0] <= '9') {
-            disp = strtol(num, &end, 0) * (sign == '-' ? -1 : 1);
-            break;
-        }
-        end++;
-    }
-    vcpu_name(name, sizeof name, disp);
-    if (strstr(p, " + rcx") && strstr(p, " + rcx") < end)
-        strcat(name, " + rcx*8");
-    while (*end && *end != ']')
-        end++;
-    *p = 0;
-    snprintf(out, sizeof out, "%s[%s%s", text, name, end);
+    for (sign = end; sign > p && *sign != '+' && *sign != '-'; sign--)
+        ;
+    if (sign == p || sign[2] < '0' || sign[2] > '9')
+        return;
+    vcpu_name(name, sizeof name, strtol(sign + 2, NULL, 0) * (*sign == '-' ? -1 : 1));
+    snprintf(out, sizeof out, "%.*s[%s%.*s%s", (int)(p - text), text, name,
+             (int)(sign - 1 - (p + 4)), p + 4, end);
     snprintf(text, size, "%s", out);
 }
 
