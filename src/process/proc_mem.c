@@ -309,7 +309,8 @@ int64_t proc_mem_map(struct proc *p, uint64_t addr, uint64_t len, int prot, int 
 
 void proc_mem_record(struct proc *p, uint64_t addr, uint64_t len, int prot, int flags)
 {
-    struct proc_vma v = {addr, addr + BASE_ALIGN_UP(len, PROC_PAGE), prot & PROT_GUEST, flags, NULL};
+    struct proc_vma v = {addr, addr + BASE_ALIGN_UP(len, PROC_PAGE), prot & PROT_GUEST, flags,
+                         NULL};
     bool exec;
 
     mem_lock(p);
@@ -444,8 +445,8 @@ static int64_t mem_remap(struct proc_map *m, uint64_t addr, uint64_t old_len, ui
         if (!new_addr)
             return -ENOMEM;
     }
-    r = proc_raw(SYS_mremap, addr, old_len, new_len, (uint64_t)(flags | MREMAP_MAYMOVE | MREMAP_FIXED),
-                 new_addr, 0);
+    r = proc_raw(SYS_mremap, addr, old_len, new_len,
+                 (uint64_t)(flags | MREMAP_MAYMOVE | MREMAP_FIXED), new_addr, 0);
     if (r < 0)
         return r;
     v.start = new_addr;
@@ -587,7 +588,8 @@ bool proc_mem_grow_stack(struct proc *p, uint64_t addr)
 
             v.start = start;
             v.end = m->stack_low;
-            if (mem_host_map(m, start, v.end - start, v.prot, v.flags | MAP_NORESERVE, -1, 0) >= 0) {
+            if (mem_host_map(m, start, v.end - start, v.prot, v.flags | MAP_NORESERVE, -1, 0) >=
+                0) {
                 mem_insert(m, &v);
                 m->stack_low = start;
                 grown = true;

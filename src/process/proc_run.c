@@ -155,7 +155,8 @@ static bool run_search(struct proc *p, const char *name, char **envp, char *out)
         size_t n = strcspn(path, ":");
         struct stat st;
 
-        if ((size_t)snprintf(out, PATH_MAX, "%.*s%s%s", (int)n, path, n ? "/" : "", name) < PATH_MAX &&
+        if ((size_t)snprintf(out, PATH_MAX, "%.*s%s%s", (int)n, path, n ? "/" : "", name) <
+                PATH_MAX &&
             proc_path_str(p, out, host, PROC_PATH_LOOKUP) == 0 && !access(host, X_OK) &&
             !stat(host, &st) && S_ISREG(st.st_mode))
             return true;
@@ -195,7 +196,8 @@ static void run_complain(struct proc *p, const char *name, const char *why)
             base_error("%s: %s", name, why);
         break;
     case PROC_FILE_RISCV64:
-        if (!proc_elf_plan(&plan, (uint64_t)lseek(fd, 0, SEEK_END), run_pread, &fd) && plan.interp[0])
+        if (!proc_elf_plan(&plan, (uint64_t)lseek(fd, 0, SEEK_END), run_pread, &fd) &&
+            plan.interp[0])
             base_error("%s: %s (%s)", name, why, plan.interp);
         else
             base_error("%s: %s", name, why);

@@ -173,7 +173,8 @@ static size_t mutate(uint8_t *to, const struct file *from, uint64_t *seed)
 int main(int argc, char **argv)
 {
     const char *runs = getenv("FUZZ_RUNS"), *given = getenv("FUZZ_SEED"), *tests = getenv("TESTS");
-    uint64_t seed = given ? strtoull(given, NULL, 0) : 1, n = runs ? strtoull(runs, NULL, 0) : 200000;
+    uint64_t seed = given ? strtoull(given, NULL, 0) : 1,
+             n = runs ? strtoull(runs, NULL, 0) : 200000;
     static uint8_t data[INPUT_MAX];
     char corpus[4096];
 

@@ -123,7 +123,8 @@ static void io(void)
 {
     char a[8] = "", b[8] = "";
     struct iovec v[2] = {{a, 3}, {b, 4}}, w[2] = {{"hello ", 6}, {"world\n", 6}};
-    int fd = open("io", O_RDWR | O_CREAT | O_TRUNC, 0600), out = open("io2", O_RDWR | O_CREAT, 0600);
+    int fd = open("io", O_RDWR | O_CREAT | O_TRUNC, 0600),
+        out = open("io2", O_RDWR | O_CREAT, 0600);
     off_t off = 2;
     loff_t lo = 0;
     int p[2], q[2];

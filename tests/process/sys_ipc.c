@@ -54,8 +54,8 @@ static void unix_sockets(void)
     s[0] = socket(AF_UNIX, SOCK_STREAM, 0);
     RES("connect", connect(s[0], (void *)&un, sizeof un));
     OK("accept4", s[1] = accept4(fd, NULL, NULL, SOCK_NONBLOCK));
-    RES("connect nowhere",
-        (strcpy(un.sun_path, "none"), connect(socket(AF_UNIX, SOCK_STREAM, 0), (void *)&un, sizeof un)));
+    RES("connect nowhere", (strcpy(un.sun_path, "none"),
+                            connect(socket(AF_UNIX, SOCK_STREAM, 0), (void *)&un, sizeof un)));
     RES("sendmsg bad", sendmsg(s[0], (void *)16, 0));
 }
 

@@ -141,20 +141,25 @@ static void placement(void)
 {
     int64_t a = map(0, 4, PROT_READ, 0), b = map(0, 2, PROT_READ, 0);
 
-    case_is("top-down", a > 0 && b == a - 2 * (int64_t)PROC_PAGE && a + 4 * 4096 <= (int64_t)vm.map.mmap_base,
+    case_is("top-down",
+            a > 0 && b == a - 2 * (int64_t)PROC_PAGE && a + 4 * 4096 <= (int64_t)vm.map.mmap_base,
             "not below each other");
     proc_mem_unmap(&vm, (uint64_t)a, 4 * PROC_PAGE);
-    case_is("fills the highest hole", map(0, 3, PROT_READ, 0) == a + (int64_t)PROC_PAGE, "elsewhere");
-    case_is("not above the border", map(PROC_TASK_SIZE - PROC_PAGE, 2, PROT_READ, MAP_FIXED) == -ENOMEM,
-            "granted");
-    case_is("not over the emulator", map((uint64_t)&vm & ~0xfffull, 1, PROT_READ, MAP_FIXED) == -ENOMEM,
-            "granted");
+    case_is("fills the highest hole", map(0, 3, PROT_READ, 0) == a + (int64_t)PROC_PAGE,
+            "elsewhere");
+    case_is("not above the border",
+            map(PROC_TASK_SIZE - PROC_PAGE, 2, PROT_READ, MAP_FIXED) == -ENOMEM, "granted");
+    case_is("not over the emulator",
+            map((uint64_t)&vm & ~0xfffull, 1, PROT_READ, MAP_FIXED) == -ENOMEM, "granted");
     case_is("hint above is no hint", map(1ull << 40, 1, PROT_READ, 0) > 0, "refused");
     case_is("page zero", map(0, 1, PROT_READ, MAP_FIXED) == -EPERM, "granted");
-    case_is("no room", map(0, (PROC_TASK_SIZE >> 12) - 1, PROT_READ, MAP_NORESERVE) == -ENOMEM, "granted");
-    case_is("unmap of us", proc_mem_unmap(&vm, (uint64_t)&vm & ~0xfffull, PROC_PAGE) == -EINVAL, "granted");
+    case_is("no room", map(0, (PROC_TASK_SIZE >> 12) - 1, PROT_READ, MAP_NORESERVE) == -ENOMEM,
+            "granted");
+    case_is("unmap of us", proc_mem_unmap(&vm, (uint64_t)&vm & ~0xfffull, PROC_PAGE) == -EINVAL,
+            "granted");
     case_is("protect of us",
-            proc_mem_protect(&vm, (uint64_t)&vm & ~0xfffull, PROC_PAGE, PROT_NONE) == -ENOMEM, "granted");
+            proc_mem_protect(&vm, (uint64_t)&vm & ~0xfffull, PROC_PAGE, PROT_NONE) == -ENOMEM,
+            "granted");
 }
 
 static void fetching(void)
@@ -166,9 +171,12 @@ static void fetching(void)
     map(BASE, 1, PROT_READ | PROT_EXEC, MAP_FIXED);
     map(BASE + PROC_PAGE, 1, PROT_READ | PROT_WRITE, MAP_FIXED);
     n = proc_mem_fetch(&vm, BASE + 4090, &bytes, &writable);
-    case_is("fetch ends with the code", n == 6 && bytes == (void *)(BASE + 4090) && !writable, "wrong");
-    case_is("no fetch from data", proc_mem_fetch(&vm, BASE + PROC_PAGE, &bytes, &writable) == 0, "bytes");
-    case_is("no fetch from nowhere", proc_mem_fetch(&vm, BASE - 2, &bytes, &writable) == 0, "bytes");
+    case_is("fetch ends with the code", n == 6 && bytes == (void *)(BASE + 4090) && !writable,
+            "wrong");
+    case_is("no fetch from data", proc_mem_fetch(&vm, BASE + PROC_PAGE, &bytes, &writable) == 0,
+            "bytes");
+    case_is("no fetch from nowhere", proc_mem_fetch(&vm, BASE - 2, &bytes, &writable) == 0,
+            "bytes");
     proc_mem_protect(&vm, BASE + PROC_PAGE, PROC_PAGE, PROT_EXEC);
     n = proc_mem_fetch(&vm, BASE + 4090, &bytes, &writable);
     case_is("fetch over two mappings", n == 6 + PROC_PAGE, "wrong length");
