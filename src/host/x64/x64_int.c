@@ -451,6 +451,22 @@ static const uint8_t x64_int_cc[] = {
     [IR_GES] = CC_GE, [IR_LTU] = CC_B,  [IR_LEU] = CC_BE, [IR_GTU] = CC_A, [IR_GEU] = CC_AE,
 };
 
+/* Can FCMP cmp be done here, where its result is used? Its exception flags must
+ * be there for whatever looks at them in between. */
+static bool x64_fcmp_here(const struct x64_t1 *t, ir_ref cmp)
+{
+    if (t->at - cmp > 64)
+        return false;
+    for (ir_ref r = cmp + 1; r < t->at; r++) {
+        const struct ir_ins *i = x64_ins(t, r);
+
+        if ((ir_ops[i->op].flags & IR_F_FAULT) || i->op == IR_SIDE || i->op == IR_FLGET ||
+            i->op == IR_FLSET || i->op == IR_RMSET)
+            return false;
+    }
+    return x64_ins(t, x64_ins(t, cmp)->a)->ty != IR_F16;
+}
+
 /* The flags' condition for i1 value cond, and the instruction that sets them
  * (a CMP or FCMP, or any i1 value: tested against zero). */
 struct x64_cond x64_cond_of(struct x64_t1 *t, ir_ref cond, bool negate, ir_ref *cmp)
@@ -467,7 +483,7 @@ struct x64_cond x64_cond_of(struct x64_t1 *t, ir_ref cond, bool negate, ir_ref *
     if (!ir_is_const(cond) && i->op == IR_CMP && x64_ins(t, i->a)->ty >= IR_I32 &&
         x64_ins(t, i->a)->ty <= IR_I64) {
         c.cc = x64_int_cc[i->aux];
-    } else if (!ir_is_const(cond) && i->op == IR_FCMP && x64_ins(t, i->a)->ty != IR_F16) {
+    } else if (!ir_is_const(cond) && i->op == IR_FCMP && x64_fcmp_here(t, cond)) {
         if ((i->aux & 15) == IR_EQ)
             return (struct x64_cond){.cc = negate ? CC_NE : CC_E, .parity = negate ? 2 : 1};
         c.cc = (i->aux & 15) == IR_LTS ? CC_A : CC_AE; /* operands swapped */
@@ -484,7 +500,7 @@ void x64_emit_compare(struct x64_t1 *t, ir_ref cmp)
     int32_t imm;
     int w;
 
-    if (!ir_is_const(cmp) && i->op == IR_FCMP && x64_ins(t, i->a)->ty != IR_F16) {
+    if (!ir_is_const(cmp) && i->op == IR_FCMP && x64_fcmp_here(t, cmp)) {
         x64_emit_fcompare(t, cmp);
         return;
     }

@@ -406,6 +406,7 @@ static unsigned x64_jump_exit(struct x64_t1 *t, ir_ref at, struct ir_ins *i)
     x64_jmp(t, JIT_RELOC_PC32_EXIT, e, 0);
     n = x64_convention(t, m, true);
     if (both) {
+        t->at = at - 1;
         c = x64_cond_of(t, prev->a, false, &cmp);
         e = x64_exit(t, JIT_EXIT_DIRECT, false, x64_key(t, prev->b));
         x64_jcond(t, c, JIT_RELOC_PC32_EXIT, e, 0);
