@@ -123,7 +123,9 @@ static void reloc_name(char *name, size_t size, const struct jit_code *c,
     case JIT_RELOC_PC32_EXIT:
         snprintf(name, size, "exit %#llx", (unsigned long long)c->exits.data[r->target].key);
         break;
-    case JIT_RELOC_PC32_EXIT_STUB: snprintf(name, size, "trap %u", c->exits.data[r->target].trap); break;
+    case JIT_RELOC_PC32_EXIT_STUB:
+        snprintf(name, size, "trap %u", c->exits.data[r->target].trap);
+        break;
     case JIT_RELOC_PC32_DEOPT: snprintf(name, size, "map"); break;
     case JIT_RELOC_PC32_REGION: snprintf(name, size, "region"); break;
     default: snprintf(name, size, "guest address"); break;

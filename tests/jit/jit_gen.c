@@ -138,7 +138,8 @@ static uint64_t jg_float(uint64_t *seed, unsigned type)
                                      0x43e0, 0x43f0, 0x41e0, 0x41f0, 0x3ff8, 0x4008, 0x3810, 0x36a0,
                                      0x47ef, 0x7ff4, 0x0350, 0x4340};
     static const uint16_t top32[] = {0x3f80, 0x4000, 0x7f80, 0x7fc0, 0x0000, 0x0080, 0x7f00, 0x3f00,
-                                     0x5f00, 0x5f80, 0x4f00, 0x4f80, 0x3fc0, 0x4040, 0x7fa0, 0x7f7f};
+                                     0x5f00, 0x5f80, 0x4f00, 0x4f80, 0x3fc0, 0x4040, 0x7fa0,
+                                     0x7f7f};
     static const uint16_t top16[] = {0x3c00, 0x4000, 0x7c00, 0x7e00, 0, 0x0400, 0x7800, 0x7bff};
     uint64_t r = base_rand(seed), low = base_rand(seed), sign = r >> 32 & 1;
 
@@ -556,7 +557,8 @@ static ir_ref jg_target(struct jg *g, unsigned k, unsigned n, bool direct)
     if (direct)
         return ir_kaddr(g->f, to);
     if (jg_pick(g, 4) == 0)
-        return ir_op2(g->f, IR_AND, IR_I64, jg_value(g, IR_I64), ir_ki(g->f, IR_I64, 0xffffffffffffffe)); /* even */
+        return ir_op2(g->f, IR_AND, IR_I64, jg_value(g, IR_I64),
+                      ir_ki(g->f, IR_I64, 0xffffffffffffffe)); /* even */
     return ir_op2(g->f, IR_ADD, IR_I64, ir_ki(g->f, IR_I64, to),
                   ir_op2(g->f, IR_AND, IR_I64, jg_value(g, IR_I64), ir_ki(g->f, IR_I64, 0)));
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""t_jit_counts: the host code of small guest snippets is the expected one.
+"""t_jit_counts.py: the host code of small guest snippets is the expected one.
 SPDX-License-Identifier: Apache-2.0
 
 counts/*.txt hold cases: "case NAME", the guest's assembly (each line with its code in

@@ -215,6 +215,24 @@ static const struct {
      " %6 = fadd.f64.dyn 0xffffffffffff8000, 0xffffffffffff8000\n %7 = funbox.f32 %6\n"
      " %8 = fbox.f64 %7\n put f2, %8\n %9 = flow.f32 %6\n %10 = bitcast.i32 %9\n"
      " %11 = sext.i64 %10\n put x3, %11\n exit.jump 0x40\n}"},
+    {"flags of a compare are there before its branch",
+     "func { imark 0, 4\n flset 0.i64\n"
+     " imark 4, 4\n %1 = get.f64 f16\n %2 = fcmp.lt.signal %1, 0x7ff8000000000000.f64\n"
+     " %3 = zext.i64 %2\n put x5, %3\n"
+     " imark 8, 4\n %4 = flget.i64\n put x6, %4\n"
+     " imark 12, 4\n %5 = get.i64 x5\n %6 = cmp.ne %5, 0\n side %6 -> 0x40\n"
+     " exit.jump 0x48\n}"},
+    {"flags of a compare are there when what follows faults",
+     "func { imark 0, 4\n flset 0.i64\n"
+     " imark 4, 4\n %1 = get.f64 f16\n %2 = fcmp.lt.signal %1, 0x7ff8000000000000.f64\n"
+     " %3 = zext.i64 %2\n put x5, %3\n"
+     " imark 8, 4\n st.i64 [0x20003000], 0.i64\n"
+     " imark 12, 4\n %5 = get.i64 x5\n %6 = cmp.ne %5, 0\n side %6 -> 0x40\n"
+     " exit.jump 0x48\n}"},
+    {"flags of a compare are set before they are cleared",
+     "func { imark 0, 4\n %1 = get.f64 f16\n %2 = fcmp.lt.signal %1, 0x7ff8000000000000.f64\n"
+     " flset 0.i64\n %3 = get.i64 x7\n %4 = get.i64 x8\n %5 = sel.i64 %2, %3, %4\n put x9, %5\n"
+     " exit.jump 0x48\n}"},
     {"a conversion that evicts a home, out of range",
      "func { imark 0, 4\n %1 = get.f64 f16\n %2 = get.f64 f17\n %3 = get.f64 f18\n"
      " %4 = fsub.f64.dyn %1, %2\n %5 = fmul.f64.dyn %4, %3\n %6 = fadd.f64.dyn %5, %1\n"
