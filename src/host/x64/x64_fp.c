@@ -24,6 +24,7 @@
 
 /* ---- flags and rounding ---------------------------------------------- */
 
+/* Guest flags NX UF OF DZ NV and MXCSR's IE DE ZE OE UE PE. */
 uint32_t x64_flags_from_mxcsr(uint32_t m)
 {
     return (m >> 5 & 1) | (m >> 3 & 2) | (m >> 1 & 4) | (m << 1 & 8) | (m << 4 & 16);
@@ -36,6 +37,7 @@ uint32_t x64_flags_to_mxcsr(uint32_t f)
 
 uint32_t x64_round_to_mxcsr(uint32_t rm)
 {
+    /* What the host has no mode for is not done by it. */
     static const uint8_t rc[8] = {[IR_RTZ] = 3, [IR_RDN] = 1, [IR_RUP] = 2};
 
     return rc[rm & 7];
@@ -518,8 +520,14 @@ static bool x64_fcvt_if(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 /* ---- environment ----------------------------------------------------- */
 
 static struct x64_mem x64_mxcsr(void) { return x64_vcpu(X64_VCPU_DISP(mxcsr)); }
-static void x64_stmxcsr(struct x64_t1 *t) { x64_rm(&t->out, X64_OP(1, 0, 0xae), 0, 3, x64_mxcsr()); }
-static void x64_ldmxcsr(struct x64_t1 *t) { x64_rm(&t->out, X64_OP(1, 0, 0xae), 0, 2, x64_mxcsr()); }
+static void x64_stmxcsr(struct x64_t1 *t)
+{
+    x64_rm(&t->out, X64_OP(1, 0, 0xae), 0, 3, x64_mxcsr());
+}
+static void x64_ldmxcsr(struct x64_t1 *t)
+{
+    x64_rm(&t->out, X64_OP(1, 0, 0xae), 0, 2, x64_mxcsr());
+}
 
 /* x = table[x] */
 static void x64_byte_table(struct x64_t1 *t, unsigned x, unsigned k)

@@ -370,24 +370,12 @@ void x64_set_ucontext(void *uc, uint64_t pc, uint64_t sp)
 
 /* ---- floating-point status ------------------------------------------- */
 
-/* Guest flags NX UF OF DZ NV to MXCSR IE DE ZE OE UE PE and back. */
-static uint32_t flags_to_mxcsr(uint32_t f)
-{
-    return (f & 1) << 5 | (f & 2) << 3 | (f & 4) << 1 | (f & 8) >> 1 | (f & 16) >> 4;
-}
-static uint32_t flags_from_mxcsr(uint32_t m)
-{
-    return (m >> 5 & 1) | (m >> 3 & 2) | (m >> 1 & 4) | (m << 1 & 8) | (m << 4 & 16);
-}
-
 void x64_fp_load(struct jit_vcpu *v, const struct ir_fpenv *env)
 {
-    /* RNE RTZ RDN RUP; what the host has no mode for is not done by it. */
-    static const uint8_t rc[8] = {0, 3, 1, 2, 0, 0, 0, 0};
-    v->mxcsr = 0x1f80u | flags_to_mxcsr(env->flags) | (uint32_t)rc[env->rm & 7] << 13;
+    v->mxcsr = 0x1f80u | x64_flags_to_mxcsr(env->flags) | x64_round_to_mxcsr(env->rm) << 13;
 }
 
 void x64_fp_store(const struct jit_vcpu *v, struct ir_fpenv *env)
 {
-    env->flags = flags_from_mxcsr(v->mxcsr);
+    env->flags = x64_flags_from_mxcsr(v->mxcsr);
 }
