@@ -54,8 +54,12 @@ static inline bool ir_is_float(unsigned t) { return t >= IR_F16 && t <= IR_F64; 
 unsigned ir_type_bits(unsigned type);
 const char *ir_type_name(unsigned type);
 
-enum ir_class { IR_CLASS_K, IR_CLASS_P, IR_CLASS_L, IR_CLASS_S, IR_CLASS_G, IR_CLASS_C, IR_CLASS_E };
-enum ir_operand { IR_OPD__, IR_OPD_R, IR_OPD_A, IR_OPD_I, IR_OPD_C, IR_OPD_L, IR_OPD_S, IR_OPD_B, IR_OPD_X };
+enum ir_class {
+    IR_CLASS_K, IR_CLASS_P, IR_CLASS_L, IR_CLASS_S, IR_CLASS_G, IR_CLASS_C, IR_CLASS_E
+};
+enum ir_operand {
+    IR_OPD__, IR_OPD_R, IR_OPD_A, IR_OPD_I, IR_OPD_C, IR_OPD_L, IR_OPD_S, IR_OPD_B, IR_OPD_X
+};
 enum { IR_F_COMM = 1, IR_F_FAULT = 2, IR_F_AUX = 4, IR_F_FLAGS = 8 };
 
 struct ir_op_info {
@@ -206,7 +210,10 @@ struct ir_reservation {
  * SC bumps its entry. Shared by all executors. */
 enum { IR_RES_VERSIONS = 1024 };
 extern _Atomic uint32_t ir_res_versions[IR_RES_VERSIONS];
-static inline uint32_t ir_res_hash(uint64_t addr) { return (uint32_t)(addr >> 3) & (IR_RES_VERSIONS - 1); }
+static inline uint32_t ir_res_hash(uint64_t addr)
+{
+    return (uint32_t)(addr >> 3) & (IR_RES_VERSIONS - 1);
+}
 
 /* ---- functions (regions) --------------------------------------------- */
 

@@ -195,7 +195,10 @@ struct jit_thread {
     struct ir_func *single;
     struct jit_undo *undo;       /* lockstep */
 };
-static inline struct jit_thread *jit_thread_of(struct jit_vcpu *v) { return (struct jit_thread *)v; }
+static inline struct jit_thread *jit_thread_of(struct jit_vcpu *v)
+{
+    return (struct jit_thread *)v;
+}
 
 static inline uint64_t *jit_pc_of(struct jit_vcpu *v)
 {

@@ -156,8 +156,10 @@ static void load_capstone(void)
     void *lib = dlopen("libcapstone.so." X64_CAPSTONE, RTLD_NOW | RTLD_LOCAL);
     if (!lib)
         return;
-    cs_err (*open)(cs_arch, cs_mode, csh *) = (cs_err(*)(cs_arch, cs_mode, csh *))dlsym(lib, "cs_open");
-    cs_insn *(*alloc)(csh) = (cs_insn * (*)(csh)) dlsym(lib, "cs_malloc");
+    cs_err (*open)(cs_arch, cs_mode, csh *);
+    cs_insn *(*alloc)(csh);
+    *(void **)&open = dlsym(lib, "cs_open");
+    *(void **)&alloc = dlsym(lib, "cs_malloc");
     *(void **)&cap.iter = dlsym(lib, "cs_disasm_iter");
     if (open && alloc && cap.iter && open(CS_ARCH_X86, CS_MODE_64, &cap.handle) == CS_ERR_OK)
         cap.insn = alloc(cap.handle);
