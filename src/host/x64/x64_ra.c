@@ -80,6 +80,7 @@ void x64_give(struct x64_t1 *t, ir_ref r, unsigned reg)
 {
     BASE_DASSERT(t->free >> reg & 1);
     t->free &= ~(1u << reg);
+    t->given |= 1u << reg;
     t->owner[reg] = r;
     t->val[r].reg = (uint8_t)reg;
 }
@@ -98,8 +99,8 @@ void x64_free(struct x64_t1 *t, ir_ref r)
 /* Slot whose entry value r is, or -1. */
 static int x64_entry_slot(const struct x64_t1 *t, ir_ref r)
 {
-    if (r >= t->f->nins)
-        return (int)(r - t->f->nins);
+    if (r >= X64_ENTRY)
+        return (int)(r - X64_ENTRY);
     if (!ir_is_const(r) && x64_ins(t, r)->op == IR_GET)
         return (int)x64_ins(t, r)->a;
     return -1;
@@ -415,19 +416,20 @@ unsigned x64_convention(struct x64_t1 *t, struct x64_move *m, bool final)
 void x64_region_bottom(struct x64_t1 *t)
 {
     /* a region without FP leaves the FP homes alone */
-    t->free = X64_GPRS | (t->fp ? (uint32_t)X64_FPRS : X64_FP_SCRATCH);
+    t->free = t->free0[t->fp];
+    memcpy(t->owner, t->owner0[t->fp], sizeof t->owner);
     t->lock = 0;
-    memset(t->owner, 0, sizeof t->owner);
+    t->given = 0;
     t->watch = 0;
-    for (uint64_t p = t->pinned; p; p &= p - 1) {
-        unsigned slot = (unsigned)__builtin_ctzll(p);
+    for (uint64_t p = t->pinned & t->touched; p; p &= p - 1) {
+        unsigned slot = (unsigned)__builtin_ctzll(p), home = t->home[slot];
 
         if (t->cur[slot] || (t->f->put_mask[0] >> slot & 1)) {
             t->watch |= 1ull << slot;
+            t->free |= 1u << home;
+            t->owner[home] = IR_NIL;
+            t->val[t->entry[slot]].reg = X64_NONE;
         } else {
-            unsigned home = t->home[slot];
-
-            t->free &= ~(1u << home);
             t->owner[home] = t->entry[slot];
             t->val[t->entry[slot]].reg = (uint8_t)home;
         }
@@ -440,7 +442,7 @@ void x64_region_top(struct x64_t1 *t)
     struct x64_move m[X64_NREGS];
     unsigned n = 0;
 
-    for (uint32_t u = ~t->free & (X64_GPRS | (uint32_t)X64_FPRS); u; u &= u - 1) {
+    for (uint32_t u = ~t->free & t->given; u; u &= u - 1) {
         unsigned reg = (unsigned)__builtin_ctz(u);
         ir_ref r = t->owner[reg];
         int slot = t->slot_of[reg];
@@ -483,7 +485,7 @@ static enum jit_how x64_map_how(const struct x64_t1 *t, ir_ref *r)
 {
     const struct ir_ins *i;
 
-    if (*r >= t->f->nins || ir_is_const(*r))
+    if (*r >= X64_ENTRY || ir_is_const(*r))
         return JIT_HOW_COPY;
     i = x64_ins(t, *r);
     if (i->op == IR_SEXT && i->ty == IR_I64 && t->val[*r].reg == X64_NONE &&

@@ -487,40 +487,41 @@ static void x64_get(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
                    x64_slot_mem(t, i->a));
 }
 
-/* Makes entry values of the pinned slots that no GET names, and gives all of
- * them their wish: home. */
-static void x64_entries(struct x64_t1 *t)
+/* No slot touched: entry values are the pseudo refs, with the wish to be home. */
+static void x64_untouched(struct x64_t1 *t)
 {
-    for (uint64_t p = t->pinned; p; p &= p - 1) {
-        unsigned s = (unsigned)__builtin_ctzll(p);
+    unsigned nslots = t->f->guest->nslots;
 
-        if (t->entry[s] == IR_NIL) {
-            t->entry[s] = t->f->nins + s;
-            t->val[t->entry[s]].uses = 0;
-        }
-        t->val[t->entry[s]] = (struct x64_val){.reg = X64_NONE, .hint = t->home[s],
-                                               .uses = t->val[t->entry[s]].uses};
-    }
+    memset(t->cur, 0, nslots * sizeof *t->cur);
+    memcpy(t->entry, t->entry0, nslots * sizeof *t->entry);
+    memcpy(&t->val[X64_ENTRY], t->val0, nslots * sizeof *t->val);
+}
+
+/* A GET of a pinned slot is its entry value. */
+static inline void x64_entry_get(struct x64_t1 *t, ir_ref r, unsigned slot)
+{
+    t->entry[slot] = r;
+    if ((t->pinned_class[0] | t->pinned_class[1]) >> slot & 1)
+        t->val[r].hint = t->home[slot];
 }
 
 /* Slot values and entry refs as they are just before instruction at, a helper
  * that may change the state. */
 static void x64_segment(struct x64_t1 *t, ir_ref at)
 {
-    memset(t->entry, 0, sizeof t->entry);
-    memset(t->cur, 0, sizeof t->cur);
+    x64_untouched(t);
+    t->touched = UINT64_MAX;
     for (ir_ref r = at; r-- > IR_BIAS;) {
         struct ir_ins *i = x64_ins(t, r);
 
         if (i->op == IR_GET)
-            t->entry[i->a] = r;
+            x64_entry_get(t, r, i->a);
         else if (i->op == IR_PUT && t->cur[i->a] == IR_NIL)
             t->cur[i->a] = i->b;
         else if (i->op == IR_HELPER &&
                  (t->f->guest->helpers[i->aux].effects & IR_HELPER_STATE))
             break;
     }
-    x64_entries(t);
 }
 
 static void x64_helper(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
@@ -579,13 +580,11 @@ static void x64_prepass(struct x64_t1 *t)
     struct ir_func *f = t->f;
     const struct x64_val none = {.reg = X64_NONE, .hint = X64_NONE};
     uint64_t slots = 0;
-    unsigned nslots = f->guest->nslots;
     bool fp = false;
 
     for (ir_ref r = f->nk; r < IR_BIAS; r++)
         t->val[r] = none;
-    memset(t->entry, 0, nslots * sizeof *t->entry);
-    memset(t->cur, 0, nslots * sizeof *t->cur);
+    x64_untouched(t);
     t->nmarks = 0;
     t->barrier = false;
     for (ir_ref r = IR_BIAS; r < f->nins; r++) {
@@ -601,13 +600,12 @@ static void x64_prepass(struct x64_t1 *t)
             slots |= 1ull << (i->a & 63);
             continue;
         case IR_GET:
-            t->entry[i->a] = r;
+            x64_entry_get(t, r, i->a);
             slots |= 1ull << (i->a & 63);
             continue;
         case IR_HELPER:
             if (f->guest->helpers[i->aux].effects & IR_HELPER_STATE) {
-                memset(t->entry, 0, nslots * sizeof *t->entry);
-                memset(t->cur, 0, nslots * sizeof *t->cur);
+                x64_untouched(t);
                 slots = UINT64_MAX;
                 t->barrier = true;
             }
@@ -622,7 +620,7 @@ static void x64_prepass(struct x64_t1 *t)
     }
     t->fp = fp || (slots & t->pinned_class[1]);
     t->pinned = t->pinned_class[0] | (t->fp ? t->pinned_class[1] : 0);
-    x64_entries(t);
+    t->touched = slots;
 }
 
 /* A value of before a helper that may change the state is used behind it: the
@@ -729,6 +727,34 @@ static void x64_layout(struct x64_t1 *t)
         c->marks.data[n].off = c->len[JIT_HOT] - c->marks.data[n].off;
 }
 
+static void x64_pins(struct x64_t1 *t)
+{
+    const struct jit *j = t->j;
+
+    memset(t->slot_of, -1, sizeof t->slot_of);
+    memset(t->owner0, 0, sizeof t->owner0);
+    t->pinned_class[0] = t->pinned_class[1] = 0;
+    t->free0[0] = X64_GPRS | X64_FP_SCRATCH;
+    t->free0[1] = X64_GPRS | (uint32_t)X64_FPRS;
+    for (unsigned s = 0; s < j->cfg.guest->nslots && s < 64; s++) {
+        bool fp = j->pin_fpr[s] >= 0;
+        unsigned home = (unsigned)(fp ? XMM0 + j->pin_fpr[s] : j->pin_gpr[s]);
+
+        t->entry0[s] = X64_ENTRY + s;
+        t->val0[s] = (struct x64_val){.reg = X64_NONE, .hint = X64_NONE};
+        if (!fp && j->pin_gpr[s] < 0)
+            continue;
+        t->home[s] = (uint8_t)home;
+        t->slot_of[home] = (int8_t)s;
+        t->pinned_class[fp] |= 1ull << s;
+        t->val0[s].reg = t->val0[s].hint = (uint8_t)home;
+        for (unsigned with_fp = fp; with_fp < 2; with_fp++) {
+            t->free0[with_fp] &= ~(1u << home);
+            t->owner0[with_fp][home] = X64_ENTRY + s;
+        }
+    }
+}
+
 static struct x64_t1 *x64_scratch(struct jit *j)
 {
     /* one block: the struct, values, marks, two code buffers */
@@ -751,20 +777,7 @@ static struct x64_t1 *x64_scratch(struct jit *j)
         for (unsigned k = 0; k < 3; k++)
             t->refs[op] |= (uint8_t)(x64_is_ref(ir_ops[op].opd[k]) << k);
     }
-    memset(t->slot_of, -1, sizeof t->slot_of);
-    t->pinned_class[0] = t->pinned_class[1] = 0;
-    for (unsigned s = 0; s < j->cfg.guest->nslots && s < 64; s++) {
-        if (j->pin_gpr[s] >= 0) {
-            t->home[s] = (uint8_t)j->pin_gpr[s];
-            t->pinned_class[0] |= 1ull << s;
-        } else if (j->pin_fpr[s] >= 0) {
-            t->home[s] = (uint8_t)(XMM0 + j->pin_fpr[s]);
-            t->pinned_class[1] |= 1ull << s;
-        } else {
-            continue;
-        }
-        t->slot_of[t->home[s]] = (int8_t)s;
-    }
+    x64_pins(t);
     return t;
 }
 

@@ -24,11 +24,12 @@ enum {
     X64_MAX_LITS = 256,
     X64_GPRS = 0x0000ffcf,    /* all but rsp, rbp */
     X64_FPRS = (int)0xffff0000u,
-    X64_FP_SCRATCH = 7 << XMM0 /* never pinned */
+    X64_FP_SCRATCH = 7 << XMM0, /* never pinned */
+    X64_ENTRY = IR_BIAS + IR_MAX_INS
 };
 
 /* What is known of one value (indexed by ref; slots' entry values that no GET
- * names have pseudo refs nins + slot). */
+ * names have pseudo refs X64_ENTRY + slot). */
 struct x64_val {
     uint8_t reg;   /* enum x64_reg or X64_NONE */
     uint8_t hint;  /* register it would like */
@@ -56,6 +57,7 @@ struct x64_t1 {
     struct x64_val *val;
     uint8_t refs[IR_OP_COUNT]; /* which operands are refs, bits 0..2 */
     uint32_t free;      /* bit set of free registers */
+    uint32_t given;     /* registers given to a value since the bottom */
     uint32_t lock;      /* registers the current instruction uses */
     ir_ref owner[X64_NREGS];
     ir_ref cur[IR_MAX_SLOTS];   /* each slot's value here; IR_NIL: entry value */
@@ -66,6 +68,13 @@ struct x64_t1 {
     bool fp;            /* the region has FP values or uses pinned FP slots */
     uint8_t home[64];   /* register of each pinned slot */
     int8_t slot_of[X64_NREGS]; /* and back; -1 */
+    uint64_t touched;   /* slots that a GET or PUT of the region names */
+    /* as a region begins in which nothing is touched, without and with FP:
+     * every home register holds its slot's entry value */
+    uint32_t free0[2];
+    ir_ref owner0[2][X64_NREGS];
+    ir_ref entry0[IR_MAX_SLOTS];
+    struct x64_val val0[IR_MAX_SLOTS];
     uint64_t watch;     /* pinned slots that may not be at home */
     uint32_t snaps;     /* points passed at which the state must be exact */
     uint32_t put_seen[IR_MAX_SLOTS];
@@ -100,7 +109,7 @@ static inline bool x64_cpu(const struct x64_t1 *t, uint32_t feature)
 }
 static inline bool x64_ref_fp(const struct x64_t1 *t, ir_ref r)
 {
-    unsigned ty = r >= t->f->nins ? t->f->guest->slots[r - t->f->nins].type : t->f->ins[r].ty;
+    unsigned ty = r >= X64_ENTRY ? t->f->guest->slots[r - X64_ENTRY].type : t->f->ins[r].ty;
 
     return ir_is_float(ty);
 }
