@@ -265,6 +265,9 @@ struct jit_config {
      * they are on the host; *writable tells whether the guest may write them.
      * Called with the jit's lock held. */
     size_t (*fetch)(void *ctx, uint64_t pc, const uint8_t **bytes, bool *writable);
+    /* A region was translated: its first guest pc and its code, sections hot and
+     * cold (lock held; jit_step makes none). NULL: nobody wants to know. */
+    void (*translated)(void *ctx, uint64_t pc, const uint8_t *const code[2], const uint32_t len[2]);
     void *ctx;
 };
 
@@ -310,13 +313,16 @@ void jit_attach(struct jit *j, struct jit_vcpu *v);
 enum jit_stop {
     JIT_STOP_TRAP,  /* stop.trap, stop.info; state's pc is at the trap */
     JIT_STOP_FAULT, /* stop.sig, code, addr; state exact before the instruction */
-    JIT_STOP_POLL   /* poll was set; state exact */
+    JIT_STOP_POLL,  /* poll was set; state exact */
+    JIT_STOP_STEP   /* jit_step alone: the instruction is done */
 };
 /* Runs the vCPU from the pc in its state until something for the caller. The
  * state is complete and exact on return. poll is cleared when it is what
  * JIT_STOP_POLL is returned for. While it runs, the host stack pointer may be
  * the shadow stack: signal handlers must run on an alternate stack. */
 enum jit_stop jit_run(struct jit_vcpu *v);
+/* The same for exactly one guest instruction, by the interpreter. */
+enum jit_stop jit_step(struct jit_vcpu *v);
 
 /* Asks v to stop at its next safe point; async-signal-safe, any thread. */
 static inline void jit_poll_request(struct jit_vcpu *v) { v->poll = 1; }

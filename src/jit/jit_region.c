@@ -196,6 +196,10 @@ void jit_region_publish(struct jit *j, struct jit_region *r)
         hash_grow(p);
     j->stats.regions++;
     j->stats.guest_insns += r->nguest;
+    if (j->cfg.translated && r->code)
+        j->cfg.translated(j->cfg.ctx, r->range[0].start,
+                          (const uint8_t *const[2]){r->code, r->cold},
+                          (const uint32_t[2]){r->hot_len, r->cold_len});
 }
 
 void jit_regions_init(struct jit *j)

@@ -66,6 +66,7 @@ _Noreturn void proc_loop(struct proc_thread *t)
         switch (jit_run(t->vcpu)) {
         case JIT_STOP_TRAP: loop_trap(t); break;
         case JIT_STOP_POLL: proc_signal_deliver(t); break;
+        case JIT_STOP_STEP: break;
         case JIT_STOP_FAULT:
             if (t->vcpu->stop.sig == SIGSEGV)
                 loop_segv(t, t->vcpu->stop.code, t->vcpu->stop.addr);
