@@ -71,13 +71,6 @@ static void swap_new_old(struct jit_undo *u)
 
 /* ---- comparing ------------------------------------------------------- */
 
-static uint64_t slot_of(const struct ir_slot *s, const void *state)
-{
-    uint64_t v = 0;
-    memcpy(&v, (const char *)state + s->offset, (ir_type_bits(s->type) + 7) / 8);
-    return v;
-}
-
 static bool differ(struct jit_vcpu *v, const uint8_t *want, uint64_t pc, struct base_text *out)
 {
     const struct ir_guest *g = v->jit->cfg.guest;
@@ -88,7 +81,8 @@ static bool differ(struct jit_vcpu *v, const uint8_t *want, uint64_t pc, struct 
         base_text_printf(out, "pc: interpreter %#llx, code %#llx\n", (unsigned long long)want_pc,
                          (unsigned long long)pc);
     for (unsigned i = 0; i < g->nslots; i++) {
-        uint64_t a = slot_of(&g->slots[i], want), b = slot_of(&g->slots[i], v->state);
+        uint64_t a = jit_slot_read(&g->slots[i], want);
+        uint64_t b = jit_slot_read(&g->slots[i], v->state);
         if (a != b)
             base_text_printf(out, "%s: interpreter %#llx, code %#llx\n", g->slots[i].name,
                              (unsigned long long)a, (unsigned long long)b);
@@ -116,9 +110,9 @@ static void print_states(struct jit_vcpu *v, const uint8_t *before, const uint8_
     base_text_printf(out, "%-8s %18s %18s %18s\n", "slot", "before", "interpreter", "code");
     for (unsigned i = 0; i < g->nslots; i++)
         base_text_printf(out, "%-8s %#18llx %#18llx %#18llx\n", g->slots[i].name,
-                         (unsigned long long)slot_of(&g->slots[i], before),
-                         (unsigned long long)slot_of(&g->slots[i], want),
-                         (unsigned long long)slot_of(&g->slots[i], v->state));
+                         (unsigned long long)jit_slot_read(&g->slots[i], before),
+                         (unsigned long long)jit_slot_read(&g->slots[i], want),
+                         (unsigned long long)jit_slot_read(&g->slots[i], v->state));
 }
 
 static void complain(struct jit_vcpu *v, const struct jit_region *r, const uint8_t *before,

@@ -147,13 +147,6 @@ static uint64_t adjust(unsigned how, uint64_t v)
     }
 }
 
-static uint64_t read_slot(const struct ir_slot *s, const void *state)
-{
-    uint64_t v = 0;
-    memcpy(&v, (const char *)state + s->offset, (ir_type_bits(s->type) + 7) / 8);
-    return v;
-}
-
 static void write_slot(const struct ir_slot *s, void *state, uint64_t v)
 {
     memcpy((char *)state + s->offset, &v, (ir_type_bits(s->type) + 7) / 8);
@@ -171,7 +164,7 @@ uint64_t jit_map_apply(const struct jit *j, const struct jit_maps *m, unsigned n
         switch (e.loc) {
         case JIT_LOC_GPR: v = regs->gpr[e.n & 15]; break;
         case JIT_LOC_FPR: v = regs->fpr[e.n & 31]; break;
-        case JIT_LOC_STATE: v = read_slot(&g->slots[e.n], state); break;
+        case JIT_LOC_STATE: v = jit_slot_read(&g->slots[e.n], state); break;
         case JIT_LOC_SPILL: v = spill[e.n % JIT_SPILLS]; break;
         default: break;
         }

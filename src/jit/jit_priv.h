@@ -208,6 +208,13 @@ static inline struct ir_fpenv *jit_env_of(struct jit_vcpu *v)
 {
     return (struct ir_fpenv *)(v->state + v->jit->cfg.guest->fpenv_offset);
 }
+/* A slot's value, zero-extended. */
+static inline uint64_t jit_slot_read(const struct ir_slot *s, const void *state)
+{
+    uint64_t v = 0;
+    memcpy(&v, (const char *)state + s->offset, (ir_type_bits(s->type) + 7) / 8);
+    return v;
+}
 static inline unsigned jit_mode_of(struct jit_vcpu *v)
 {
     const struct ir_guest *g = v->jit->cfg.guest;

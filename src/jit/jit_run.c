@@ -301,6 +301,18 @@ static int after_deopt(struct jit_vcpu *v)
     return single_step(v);
 }
 
+uint64_t jit_exit_pc(struct jit_vcpu *v)
+{
+    struct jit *j = v->jit;
+    if (v->exit_id == JIT_EXIT_FAULT)
+        return *jit_pc_of(v);
+    if (v->exit_id == JIT_EXIT_MISS)
+        return v->exit_arg ^ (uint64_t)jit_mode_of(v) << 60;
+    const struct jit_exit *e = jit_table_at(&j->p->exits, v->exit_id, sizeof *e);
+    unsigned mode = (unsigned)(e->region->key >> 60);
+    return j->cfg.guest->mode ? e->key ^ (uint64_t)mode << 60 : e->key;
+}
+
 /* Acts on exit_id; *from is the exit to link if it is a direct one. */
 static int after_code(struct jit_vcpu *v, uint32_t *from)
 {
@@ -308,7 +320,7 @@ static int after_code(struct jit_vcpu *v, uint32_t *from)
     if (v->exit_id == JIT_EXIT_FAULT)
         return stop_fault(v);
     if (v->exit_id == JIT_EXIT_MISS) {
-        *jit_pc_of(v) = v->exit_arg ^ (uint64_t)jit_mode_of(v) << 60;
+        *jit_pc_of(v) = jit_exit_pc(v);
         j->stats.exits_miss++;
         if (v->poll)
             return GO_ON;
@@ -321,25 +333,12 @@ static int after_code(struct jit_vcpu *v, uint32_t *from)
     if (v->exit_id & JIT_EXIT_DEOPT)
         return after_deopt(v);
     const struct jit_exit *e = jit_table_at(&j->p->exits, v->exit_id, sizeof *e);
-    unsigned mode = (unsigned)(e->region->key >> 60);
-    *jit_pc_of(v) = j->cfg.guest->mode ? e->key ^ (uint64_t)mode << 60 : e->key;
+    *jit_pc_of(v) = jit_exit_pc(v);
     if (e->kind == JIT_EXIT_TRAPPED)
         return stop_trap(v, e->trap, e->info);
     j->stats.exits_direct++;
     *from = v->exit_id;
     return GO_ON;
-}
-
-uint64_t jit_exit_pc(struct jit_vcpu *v)
-{
-    struct jit *j = v->jit;
-    if (v->exit_id == JIT_EXIT_FAULT)
-        return *jit_pc_of(v);
-    if (v->exit_id == JIT_EXIT_MISS)
-        return v->exit_arg ^ (uint64_t)jit_mode_of(v) << 60;
-    const struct jit_exit *e = jit_table_at(&j->p->exits, v->exit_id, sizeof *e);
-    unsigned mode = (unsigned)(e->region->key >> 60);
-    return j->cfg.guest->mode ? e->key ^ (uint64_t)mode << 60 : e->key;
 }
 
 /* ---- the loop -------------------------------------------------------- */
