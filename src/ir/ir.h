@@ -244,7 +244,9 @@ struct ir_func {
     uint16_t khash[IR_CSE_BUCKETS]; /* constants: IR_BIAS - ref */
 };
 
-/* A function for guest (NULL allowed); reset makes it empty for the next. */
+/* An empty function for guest (NULL allowed; not copied), the caller's to free;
+ * reset makes it empty again, for the same guest. Being out of memory ends the
+ * process, here and wherever something is allocated. */
 struct ir_func *ir_func_new(const struct ir_guest *guest);
 void ir_func_reset(struct ir_func *f);
 void ir_func_free(struct ir_func *f);
@@ -255,7 +257,9 @@ static inline bool ir_func_full(const struct ir_func *f)
     return f->nins - IR_BIAS > IR_MAX_INS - 256 || f->nk < IR_BIAS - IR_MAX_CONSTS + 128;
 }
 
-/* Constants (deduplicated). Integer values are kept zero-extended to 64. */
+/* Constants (deduplicated): an integer of the type's low bits, kept zero-extended
+ * to 64; a float by its bits; a guest address, which may be relocated and is
+ * therefore kept apart from integers. Their value, and whether r is the constant v. */
 ir_ref ir_ki(struct ir_func *f, unsigned type, uint64_t v);
 ir_ref ir_kf(struct ir_func *f, unsigned type, uint64_t bits);
 ir_ref ir_kaddr(struct ir_func *f, uint64_t guest_address);
@@ -269,9 +273,13 @@ static inline bool ir_is_k(const struct ir_func *f, ir_ref r, uint64_t v)
 }
 
 /* The builder: folds constants and identities, finds equal pure instructions
- * (local CSE), forwards PUT to GET. Returns the value. */
+ * (local CSE), forwards PUT to GET. a, b, c and aux are as docs/ir.md says for
+ * the operation; operands must be of the right type. Returns the value: a new
+ * instruction, an older one or a constant (no meaning if there is none). */
 ir_ref ir_emit(struct ir_func *f, unsigned op, unsigned type, unsigned aux, uint32_t a,
                uint32_t b, uint32_t c);
+/* The slot's present value; the slot gets v; the guest instruction of len bytes
+ * at pc begins. The short forms below are ir_emit. */
 ir_ref ir_get(struct ir_func *f, unsigned slot);
 void ir_put(struct ir_func *f, unsigned slot, ir_ref v);
 void ir_imark(struct ir_func *f, uint64_t pc, unsigned len);
@@ -301,10 +309,11 @@ static inline unsigned ir_ty(const struct ir_func *f, ir_ref r) { return f->ins[
 
 /* ---- text form ------------------------------------------------------- */
 
-/* Prints f so that ir_parse reads the same back. */
+/* Appends f as text that ir_parse reads back the same; base_text_free is the
+ * caller's. */
 void ir_print(const struct ir_func *f, struct base_text *out);
-/* Parses one function from *text on (several may follow each other); moves
- * *text behind it. Returns 0, or -1 with a message "line N: why". Guest slot
+/* Parses one function from *text on (several may follow each other) into f, which
+ * is reset before; moves *text behind it. Returns 0, or -1 with a message "line N: why". Guest slot
  * names are known if f->guest is set. */
 int ir_parse(struct ir_func *f, const char **text, struct base_text *error);
 

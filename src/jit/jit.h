@@ -291,9 +291,14 @@ struct jit {
     struct jit_priv *p;           /* src/jit's own */
 };
 
-/* NULL with an error line printed on failure. cfg is copied. */
+/* A VM. cfg is copied; what it points to must outlive the VM. NULL with an
+ * error line printed: no memory, a processor that is too old, unknown features.
+ * jit_free frees its vCPUs too; none may be running. */
 struct jit *jit_new(const struct jit_config *cfg);
 void jit_free(struct jit *j);
+/* A vCPU with an all-zero state, for the caller to fill (at least the pc); NULL
+ * with an error line printed. Any thread may make and free one, not while it
+ * runs. */
 struct jit_vcpu *jit_vcpu_new(struct jit *j);
 void jit_vcpu_free(struct jit_vcpu *v);
 
@@ -311,7 +316,8 @@ void jit_detach(struct jit *j);
 void jit_attach(struct jit *j, struct jit_vcpu *v);
 
 enum jit_stop {
-    JIT_STOP_TRAP,  /* stop.trap, stop.info; state's pc is at the trap */
+    JIT_STOP_TRAP,  /* stop.trap, stop.info; state's pc is at the trap. FENCEI
+                       never is one: jit_run deals with it itself */
     JIT_STOP_FAULT, /* stop.sig, code, addr; state exact before the instruction */
     JIT_STOP_POLL,  /* poll was set; state exact */
     JIT_STOP_STEP   /* jit_step alone: the instruction is done */
@@ -343,8 +349,10 @@ void jit_code_changed(struct jit *j, uint64_t start, uint64_t len);
 /* The C side of the SLOW stubs. */
 void jit_slow_call(struct jit_vcpu *v);
 
+/* Counters as "name value" lines, times if cfg.stats was set. */
 void jit_print_stats(const struct jit *j, FILE *out);
-/* Guest code, IR and host code of the region at pc, side by side. */
+/* Guest code, IR and host code of the region at pc and of those it leads to, side
+ * by side. Returns 0, or -1: there is no code to fetch at pc. Runs nothing. */
 int jit_explain(struct jit *j, uint64_t pc, FILE *out);
 
 /* Forms the region at pc as IR (tests, explain): NULL if nothing to fetch. The
