@@ -77,13 +77,15 @@ void base_arena_free(struct base_arena *a);
     } while (0)
 #define base_vec_free(v) (free((v)->data), (v)->data = NULL, (v)->len = (v)->cap = 0)
 
-/* Text buffer that grows; data is always NUL-terminated once written. */
+/* Text buffer that grows; begins as {0}; data is always NUL-terminated once
+ * written. printf appends; free leaves it as it began. */
 struct base_text {
     char *data;
     size_t len, cap;
 };
 void base_text_printf(struct base_text *t, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+void base_text_vprintf(struct base_text *t, const char *fmt, va_list ap);
 void base_text_free(struct base_text *t);
 
 /* ---- bits ------------------------------------------------------------ */

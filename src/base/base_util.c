@@ -124,16 +124,16 @@ void base_arena_free(struct base_arena *a)
     memset(a, 0, sizeof *a);
 }
 
-void base_text_printf(struct base_text *t, const char *fmt, ...)
+void base_text_vprintf(struct base_text *t, const char *fmt, va_list ap)
 {
     for (;;) {
-        va_list ap;
+        va_list again;
         size_t room = t->cap - t->len;
         int n;
 
-        va_start(ap, fmt);
-        n = vsnprintf(t->data ? t->data + t->len : NULL, room, fmt, ap);
-        va_end(ap);
+        va_copy(again, ap);
+        n = vsnprintf(t->data ? t->data + t->len : NULL, room, fmt, again);
+        va_end(again);
         BASE_ASSERT(n >= 0);
         if ((size_t)n < room) {
             t->len += (size_t)n;
@@ -142,6 +142,15 @@ void base_text_printf(struct base_text *t, const char *fmt, ...)
         t->cap = (t->cap + (size_t)n + 64) * 2;
         t->data = base_realloc(t->data, t->cap);
     }
+}
+
+void base_text_printf(struct base_text *t, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    base_text_vprintf(t, fmt, ap);
+    va_end(ap);
 }
 
 void base_text_free(struct base_text *t)

@@ -33,13 +33,13 @@ static bool ir_fail(struct ir_parser *x, const char *fmt, ...)
 
 static bool ir_fail(struct ir_parser *x, const char *fmt, ...)
 {
-    char why[256];
     va_list ap;
 
+    if (!x->error) return false;
+    base_text_printf(x->error, "line %u: ", x->line);
     va_start(ap, fmt);
-    vsnprintf(why, sizeof why, fmt, ap);
+    base_text_vprintf(x->error, fmt, ap);
     va_end(ap);
-    if (x->error) base_text_printf(x->error, "line %u: %s", x->line, why);
     return false;
 }
 

@@ -25,12 +25,8 @@ static bool ir_bad(struct ir_verifier *v, const char *fmt, ...)
 
 static bool ir_bad(struct ir_verifier *v, const char *fmt, ...)
 {
-    char why[256];
     va_list ap;
 
-    va_start(ap, fmt);
-    vsnprintf(why, sizeof why, fmt, ap);
-    va_end(ap);
     if (!v->error) return false;
     if (v->at) {
         base_text_printf(v->error, "'");
@@ -40,7 +36,9 @@ static bool ir_bad(struct ir_verifier *v, const char *fmt, ...)
             base_text_printf(v->error, " (instruction %" PRIu32 ")", v->at - IR_BIAS);
         base_text_printf(v->error, ": ");
     }
-    base_text_printf(v->error, "%s", why);
+    va_start(ap, fmt);
+    base_text_vprintf(v->error, fmt, ap);
+    va_end(ap);
     return false;
 }
 
