@@ -177,7 +177,7 @@ static bool ir_world_store(void *ctx, uint64_t addr, unsigned size, uint64_t v)
 }
 
 /* Written apart from the interpreter's own, so that each checks the other. */
-static uint64_t ir_world_amo(int op, unsigned bits, uint64_t old, uint64_t v)
+uint64_t ir_case_amo(int op, unsigned bits, uint64_t old, uint64_t v)
 {
     int64_t so = base_sext(old, bits), sv = base_sext(v, bits);
 
@@ -199,7 +199,7 @@ static bool ir_world_rmw(void *ctx, uint64_t addr, unsigned size, int op, uint64
 {
     if (!ir_world_load(ctx, addr, size, old)) return false;
     if (op < 0) return *old != expected || ir_world_store(ctx, addr, size, v);
-    return ir_world_store(ctx, addr, size, ir_world_amo(op, 8 * size, *old, v));
+    return ir_world_store(ctx, addr, size, ir_case_amo(op, 8 * size, *old, v));
 }
 
 static struct ir_fpenv *ir_world_fpenv(struct ir_world *w)

@@ -48,6 +48,9 @@ void ir_case_actual(const struct ir_case *c, unsigned n, const struct ir_guest *
  * or false and the message; a case whose text changes over the round trip is false, too. */
 bool ir_case_normal(const char *input, const struct ir_guest *guest, struct base_text *out);
 
+/* What an AMO (enum ir_amo) of so many bits makes of old and v; for memory callbacks. */
+uint64_t ir_case_amo(int op, unsigned bits, uint64_t old, uint64_t v);
+
 /* The whole of a file ("-": standard input), NUL-terminated, to be freed; NULL with errno. */
 char *ir_case_read(const char *file);
 

@@ -13,6 +13,7 @@
  *   t_fuzz_decoder [FILE or FOLDER...]   replays inputs, default the corpus
  * then makes inputs of its own: FUZZ_RUNS (default 20000), FUZZ_SEED.
  */
+#include "ir/ir_case.h"
 #include "rv_insn.h"
 #include "rv_region.h"
 
@@ -58,29 +59,13 @@ static bool mem_store(void *ctx, uint64_t addr, unsigned size, uint64_t v)
     return true;
 }
 
-static uint64_t amo(int op, unsigned size, uint64_t old, uint64_t v)
-{
-    int64_t so = base_sext(old, 8 * size), sv = base_sext(v, 8 * size);
-    switch (op) {
-    case IR_AMO_ADD: return old + v;
-    case IR_AMO_XOR: return old ^ v;
-    case IR_AMO_AND: return old & v;
-    case IR_AMO_OR: return old | v;
-    case IR_AMO_MINS: return so < sv ? old : v;
-    case IR_AMO_MAXS: return so > sv ? old : v;
-    case IR_AMO_MINU: return old < v ? old : v;
-    case IR_AMO_MAXU: return old > v ? old : v;
-    }
-    return v;
-}
-
 static bool mem_rmw(void *ctx, uint64_t addr, unsigned size, int op, uint64_t v,
                     uint64_t expected, uint64_t *old)
 {
     if (!mem_load(ctx, addr, size, old))
         return false;
     if (op >= 0)
-        return mem_store(ctx, addr, size, amo(op, size, *old, v));
+        return mem_store(ctx, addr, size, ir_case_amo(op, 8 * size, *old, v));
     return *old != expected || mem_store(ctx, addr, size, v);
 }
 
