@@ -54,6 +54,10 @@ struct isomer_run_options {
     uint64_t seed;             /* of test_deopt, test_ra and other random choices */
     uint64_t cache_size;       /* bytes of code cache; 0: the default */
     unsigned dump;             /* set of enum isomer_dump */
+    const char *trace;         /* --trace: "syscalls" or NULL */
+    const char *trace_file;    /* where to; NULL: stderr; ">>..." is appended to */
+    const char *gdb;           /* --gdb: port, or "unix:PATH": wait there for a debugger */
+    const char *perf;          /* --perf: "map" or NULL: tell perf what code is where */
     const char *dump_file;     /* where dumps go ("%p" stands for the pid); NULL: stderr */
 };
 

@@ -26,6 +26,11 @@ static const struct cli_option run_options[] = {
     {"cache-size", 0, CLI_SIZE, RUN(cache_size), 0, "SIZE",
      "Size of the code cache (K, M or G may follow the number)."},
     OPTION_CPU_FEATURES,
+    {"trace", 0, CLI_STRING, RUN(trace), 0, "WHAT",
+     "syscalls: print each system call and signal of the program and its children, as strace "
+     "does."},
+    {"trace-file", 0, CLI_STRING, RUN(trace_file), 0, "FILE",
+     "Print that to FILE instead of standard error; >>FILE is appended to."},
     {"interpreter", 0, CLI_ENGINE, RUN(engine), ISOMER_ENGINE_INTERPRETER, NULL,
      "Interpret the IR and generate no code."},
     {"lockstep", 0, CLI_ENGINE, RUN(engine), ISOMER_ENGINE_LOCKSTEP, NULL,

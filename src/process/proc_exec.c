@@ -14,7 +14,7 @@
  * would be left behind when it succeeds, except what its parent frees
  * (t->sig->exec_block).
  */
-#include "process/proc_signal.h"
+#include "process/proc_debug.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -270,6 +270,10 @@ static void own_command(const struct proc *p, struct own_args *o, const char *ar
         add(o, "--stats");
     if (opt->no_link)
         add(o, "--no-link");
+    if (opt->trace) {
+        add(o, "--trace=syscalls");
+        add(o, proc_trace_again());
+    }
     if (opt->cache_size)
         add_number(o, o->text[0], sizeof o->text[0], "--cache-size=", opt->cache_size);
     if (opt->test_deopt)

@@ -13,7 +13,7 @@
  * and no page tables are copied, which is why it is fast. Locks of ours work
  * between the two: they are futexes in one memory.
  */
-#include "process/proc_signal.h"
+#include "process/proc_debug.h"
 
 #include <linux/sched.h>
 #include <sched.h>
@@ -93,6 +93,7 @@ static void fork_child(struct proc_thread *t, const struct proc_clone *c)
     proc_mem_fork_done(p);
     drop_others(t);
     jit_fork_child(p->jit, t->vcpu);
+    proc_debug_fork_child(t);
     p->sig = t->sig->table;
     t->tid = tid;
     t->shares_memory = false;

@@ -1,5 +1,5 @@
 /* proc_loop.c: runs a guest thread; ends the process. SPDX-License-Identifier: Apache-2.0 */
-#include "process/proc_priv.h"
+#include "process/proc_debug.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -12,7 +12,8 @@ static void loop_syscall(struct proc_thread *t)
 {
     uint64_t *x = t->rv->x;
     const uint64_t args[6] = {x[RV_A0], x[RV_A1], x[RV_A2], x[RV_A3], x[RV_A4], x[RV_A5]};
-    long r = proc_dispatch(t, x[RV_A7], args);
+    long r = base_unlikely(t->proc->debug) ? proc_debug_call(t, x[RV_A7], args)
+                                           : proc_dispatch(t, x[RV_A7], args);
 
     if (t->no_advance) {
         t->no_advance = false;
@@ -63,7 +64,7 @@ static void loop_trap(struct proc_thread *t)
 _Noreturn void proc_loop(struct proc_thread *t)
 {
     for (;;) {
-        switch (jit_run(t->vcpu)) {
+        switch (base_unlikely(t->proc->debug) ? proc_debug_run(t) : jit_run(t->vcpu)) {
         case JIT_STOP_TRAP: loop_trap(t); break;
         case JIT_STOP_POLL: proc_signal_deliver(t); break;
         case JIT_STOP_STEP: break;
@@ -88,8 +89,10 @@ void proc_print_stats(struct proc *p)
 
 _Noreturn void proc_exit_group(struct proc *p, int status)
 {
-    if (!atomic_exchange(&p->exiting, 1))
+    if (!atomic_exchange(&p->exiting, 1)) {
         proc_print_stats(p);
+        proc_debug_exit(p, status);
+    }
     for (;;)
         proc_raw(SYS_exit_group, (uint64_t)(status & 0xff), 0, 0, 0, 0, 0);
 }

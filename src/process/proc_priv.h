@@ -81,6 +81,18 @@ struct proc {
     atomic_int exiting;    /* exit_group has begun */
     bool verbose;          /* ISOMER_DEBUG: unknown calls are named on stderr */
     struct proc_signals *sig; /* proc_signal.c's own: actions, ... */
+    _Atomic unsigned debug;   /* proc_debug.h: which tools watch; 0: none */
+    bool core_written;        /* the guest's, as it died */
+};
+
+/* proc_debug.c's own: what a debugger or a core dump wants of a thread. */
+struct proc_thread_debug {
+    _Atomic uint32_t parked;  /* it waits in the run loop: registers are free */
+    _Atomic uint32_t kicked;  /* a host call was given up for us, not for a signal */
+    _Atomic uint32_t hold;    /* stays parked though others run */
+    uint32_t step;            /* run one instruction, then stop */
+    uint32_t stepped;         /* that has been done */
+    int inject;               /* signal that the debugger sends it as it goes on */
 };
 
 struct proc_thread {
@@ -98,6 +110,7 @@ struct proc_thread {
     bool shares_memory;       /* vfork child: a process in its parent's memory */
     void *leave;              /* jmp_buf of the host thread's first function */
     struct proc_thread_signals *sig; /* proc_signal.c's own: mask, queue, alt stack */
+    struct proc_thread_debug debug;
 };
 
 /* The calling thread's; readable in signal handlers. */

@@ -1,5 +1,5 @@
 /* proc_run.c: isomer_run() and isomer_explain(). SPDX-License-Identifier: Apache-2.0 */
-#include "process/proc_priv.h"
+#include "process/proc_debug.h"
 
 #include <elf.h>
 #include <fcntl.h>
@@ -268,6 +268,9 @@ int isomer_run(const struct isomer_run_options *o, int argc, char **argv, char *
     t = proc_thread_first(p);
     t->rv->pc = start.pc;
     t->rv->x[RV_SP] = start.sp;
+    status = proc_debug_start(t);
+    if (status)
+        return status;
     proc_loop(t);
 }
 

@@ -32,7 +32,7 @@
  * glibc keeps signals 32 and 33 for itself and hides them from sigaction() and
  * sigfillset(); the guest's glibc needs them too, so all calls here are raw.
  */
-#include "process/proc_signal.h"
+#include "process/proc_debug.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -201,6 +201,10 @@ static void host_handler(int sig, siginfo_t *info, void *ucontext)
         errno = saved_errno;
         return;
     }
+    if (proc_debug_kick(t, sig, info, ucontext)) {
+        errno = saved_errno;
+        return;
+    }
     if (t) {
         uint64_t all = ~PROC_SYNC_SIGNALS;
 
@@ -231,7 +235,8 @@ void proc_signal_mirror(const struct proc_signals *table, int sig)
         return;
     h.restorer = proc_signal_restorer;
     h.flags = HOST_SA_RESTORER | SA_RESTART | (act->flags & (SA_NOCLDSTOP | SA_NOCLDWAIT));
-    if (act->handler > PROC_SIG_IGN || (PROC_SYNC_SIGNALS & proc_sigbit(sig))) {
+    if (act->handler > PROC_SIG_IGN || (PROC_SYNC_SIGNALS & proc_sigbit(sig)) ||
+        (act->handler == PROC_SIG_DFL && proc_debug_catches(sig))) {
         h.handler = host_handler;
         h.flags |= SA_SIGINFO | SA_ONSTACK;
         h.mask = ~(uint64_t)0;
@@ -265,6 +270,8 @@ void proc_signal_init(struct proc *p)
         host_sigaction(sig, NULL, &h);
         if ((void *)h.handler == (void *)SIG_IGN)
             p->sig->action[sig].handler = PROC_SIG_IGN;
+        else if (proc_debug_catches(sig))
+            proc_signal_mirror(p->sig, sig);
         if (PROC_SYNC_SIGNALS & proc_sigbit(sig))
             proc_signal_mirror(p->sig, sig);
     }
@@ -351,7 +358,7 @@ static void end_temp(struct proc_thread *t)
 /* Ends the process by sig, whatever the guest's action for it is: the parent
  * sees the signal. Raw calls: the C library would neither touch 32 and 33 nor
  * know the thread id of a vfork child. */
-static _Noreturn void die(struct proc_thread *t, int sig)
+static _Noreturn void die(struct proc_thread *t, int sig, const siginfo_t *info)
 {
     struct host_action dfl = {.flags = HOST_SA_RESTORER, .restorer = proc_signal_restorer};
     struct rlimit none = {0, 0};
@@ -359,6 +366,7 @@ static _Noreturn void die(struct proc_thread *t, int sig)
 
     if (!t->shares_memory && !atomic_exchange(&t->proc->exiting, 1))
         proc_print_stats(t->proc);
+    proc_debug_death(t, sig, info);
     setrlimit(RLIMIT_CORE, &none); /* a core would be of the emulator */
     host_sigaction(sig, &dfl, NULL);
     proc_raw(SYS_tgkill, (uint64_t)getpid(), (uint64_t)t->tid, (uint64_t)sig, 0, 0, 0);
@@ -407,7 +415,7 @@ static void enter_handler(struct proc_thread *t, int sig, const struct proc_acti
         /* kernel/signal.c, signal_setup_done: force_sigsegv() */
         if (sig == SIGSEGV || segv.handler <= PROC_SIG_IGN ||
             (old & proc_sigbit(SIGSEGV)))
-            die(t, SIGSEGV);
+            die(t, SIGSEGV, info);
         s->mask = old;
         proc_signal_force(t, SIGSEGV, SI_KERNEL, 0);
         return;
@@ -418,12 +426,12 @@ static void enter_handler(struct proc_thread *t, int sig, const struct proc_acti
     proc_sigmask_set_host(s->mask);
 }
 
-static void default_action(struct proc_thread *t, int sig)
+static void default_action(struct proc_thread *t, int sig, const siginfo_t *info)
 {
     if (default_ignores(sig))
         return;
     if (!default_stops(sig))
-        die(t, sig);
+        die(t, sig, info);
     /* The action became SIG_DFL after the signal was taken: let the host do it. */
     proc_raw(SYS_kill, (uint64_t)getpid(), (uint64_t)sig, 0, 0, 0, 0);
 }
@@ -457,8 +465,11 @@ void proc_signal_deliver(struct proc_thread *t)
     t->vcpu->poll = 0;
     atomic_signal_fence(memory_order_seq_cst);
     while ((sig = next_signal(t, &info))) {
-        struct proc_action act = fetch_action(t, sig);
+        struct proc_action act;
 
+        if (base_unlikely(t->proc->debug) && !(sig = proc_debug_signal(t, &info)))
+            continue;
+        act = fetch_action(t, sig);
         if (act.handler > PROC_SIG_IGN) {
             settle_restart(t, &act);
             enter_handler(t, sig, &act, &info);
@@ -466,7 +477,7 @@ void proc_signal_deliver(struct proc_thread *t)
         }
         proc_sigmask_set_host(s->mask);
         if (act.handler == PROC_SIG_DFL)
-            default_action(t, sig);
+            default_action(t, sig, &info);
     }
     end_temp(t);
     t->restart = s->no_eintr = false;
@@ -492,8 +503,10 @@ void proc_signal_force(struct proc_thread *t, int sig, int code, uint64_t addr)
     info.si_code = code;
     info.si_addr = (void *)addr;
     t->restart = false;
+    if (base_unlikely(t->proc->debug) && !(sig = proc_debug_signal(t, &info)))
+        return;
     act = fetch_action(t, sig);
     if (act.handler <= PROC_SIG_IGN || (s->mask & proc_sigbit(sig)))
-        die(t, sig);
+        die(t, sig, &info);
     enter_handler(t, sig, &act, &info);
 }

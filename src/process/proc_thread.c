@@ -11,7 +11,7 @@
  * killed leaves its mutexes in the state that the guest expects. A thread that
  * ends walks its list itself, before the tid is cleared.
  */
-#include "process/proc_signal.h"
+#include "process/proc_debug.h"
 
 #include <limits.h>
 #include <linux/futex.h>
@@ -404,7 +404,10 @@ PROC_SYS(exit)
     if (!unlink_thread(t)) {
         clear_tid(tid_addr);
         proc_print_stats(p);
+        proc_debug_exit(p, status);
         leave = NULL; /* the last: the kernel chooses which status counts */
+    } else {
+        proc_debug_thread_end(t, status);
     }
     proc_signal_thread_exit(t);
     proc_self = NULL;
