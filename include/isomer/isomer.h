@@ -39,6 +39,14 @@ enum isomer_engine {
     ISOMER_ENGINE_LOCKSTEP,    /* generated code, each region checked by the interpreter */
 };
 
+/* What a guest program and its children may reach. Lists end with NULL; NULL is empty. */
+struct isomer_sandbox {
+    bool on;
+    bool net;           /* internet sockets */
+    const char **read;  /* files, or directories with all that is below */
+    const char **write; /* the same, also to be changed */
+};
+
 /* How to run a program. All zero is the default; strings belong to the caller and must
  * live as long as the call. */
 struct isomer_run_options {
@@ -54,6 +62,10 @@ struct isomer_run_options {
     uint64_t seed;             /* of test_deopt, test_ra and other random choices */
     uint64_t cache_size;       /* bytes of code cache; 0: the default */
     unsigned dump;             /* set of enum isomer_dump */
+    bool interpreter;          /* started by the kernel's binfmt_misc to run argv[0] */
+    bool argv0_kept;           /* interpreter: argv[1] is the guest's argv[0] */
+    int program_fd;            /* interpreter: argv[0] opened by the kernel, or -1 */
+    struct isomer_sandbox sandbox;
     const char *trace;         /* --trace: "syscalls" or NULL */
     const char *trace_file;    /* where to; NULL: stderr; ">>..." is appended to */
     const char *gdb;           /* --gdb: port, or "unix:PATH": wait there for a debugger */
@@ -65,10 +77,12 @@ struct isomer_run_options {
 const char *isomer_version(void);
 
 /* Runs the guest program argv[0] with arguments argv[1..argc-1] and environment envp (both
- * NULL-terminated) to its end and returns its exit status. argv[0] is a path, or a name
- * without '/' that is looked up in the PATH of envp. A guest that dies by a signal takes
- * this process with it by that signal, so that a parent sees what it would see of a native
- * process. A program that cannot be run gives ISOMER_EXIT_CANNOT_RUN or _NOT_FOUND. */
+ * NULL-terminated). argv[0] is a path, or a name without '/' that is looked up in the PATH of
+ * envp. Returns only if it cannot be run: ISOMER_EXIT_CANNOT_RUN, _NOT_FOUND, or _FAILURE if the
+ * environment is to blame. Else this process becomes the guest's and ends with its exit status,
+ * or by the signal that it dies of, so that a parent sees what it would see of a native
+ * process. Call it once, from a process with one thread: it takes over the low addresses,
+ * the signal handlers and the descriptors. */
 int isomer_run(const struct isomer_run_options *options, int argc, char **argv, char **envp);
 
 /* Prints guest code, IR and host code side by side for one place of a program: `where` is a

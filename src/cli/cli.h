@@ -11,9 +11,22 @@
 
 #include <stddef.h>
 
+/* The name by which binfmt_misc starts us: a link to isomer. */
+#define CLI_INTERPRETER "isomer-riscv64"
+#define CLI_BINFMT_DIR "/proc/sys/fs/binfmt_misc"
+
+struct cli_binfmt {
+    const char *flags, *interpreter; /* of the registration; NULL: default */
+    const char *root;                /* write files below it, NULL: register */
+    const char *dir;                 /* where binfmt_misc is mounted */
+    bool replace, user;
+};
+
 /* What all options of all sub-commands write into. */
 struct cli_args {
     struct isomer_run_options run;
+    struct cli_binfmt binfmt;
+    bool json; /* doctor */
     char **env;     /* environment of the guest: own array, borrowed strings */
     size_t env_len; /* without the final NULL */
 };
@@ -21,6 +34,7 @@ struct cli_args {
 enum cli_type {
     CLI_FLAG,      /* bool: set */
     CLI_STRING,    /* const char *: the value */
+    CLI_LIST,      /* const char **: values, ends with NULL */
     CLI_SIZE,      /* uint64_t: a number with K, M or G */
     CLI_SEED,      /* uint64_t: a number, and seed_given */
     CLI_TEST,      /* bool: set; an optional =SEED as CLI_SEED */
@@ -81,7 +95,14 @@ int cli_read_environment(struct cli_args *args);
 int cli_run(struct cli_args *args, int argc, char **argv);
 int cli_explain(struct cli_args *args, int argc, char **argv);
 int cli_ir(struct cli_args *args, int argc, char **argv);
+int cli_binfmt(struct cli_args *args, int argc, char **argv);
+int cli_doctor(struct cli_args *args, int argc, char **argv);
 int cli_help(struct cli_args *args, int argc, char **argv);
 int cli_version(struct cli_args *args, int argc, char **argv);
+
+/* main() under the name CLI_INTERPRETER. */
+int cli_interpreter(struct cli_args *args, int argc, char **argv);
+/* Who starts riscv64 programs: NULL and a text that it is us, or why not. */
+const char *cli_binfmt_state(const char *dir, char *text, size_t size);
 
 #endif

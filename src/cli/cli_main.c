@@ -37,12 +37,22 @@ static bool wants_help(int argc, char **argv)
     return argc > 0 && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0);
 }
 
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
 int main(int argc, char **argv, char **envp)
 {
     const struct cli_command *command;
     struct cli_args args = {0};
     int first, status;
 
+    if (argc && strcmp(base_name(argv[0]), CLI_INTERPRETER) == 0)
+        return copy_environment(&args, envp) ? cli_interpreter(&args, argc, argv)
+                                             : cli_error("no memory");
     if (argc < 2) {
         cli_print_overview(stderr);
         return ISOMER_EXIT_USAGE;

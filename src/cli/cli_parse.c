@@ -98,6 +98,22 @@ static bool env_set(struct cli_args *args, char *assignment)
     return true;
 }
 
+static bool list_add(const char ***list, const char *value)
+{
+    size_t n = 0;
+    const char **grown;
+
+    while (*list && (*list)[n])
+        n++;
+    grown = realloc(*list, (n + 2) * sizeof *grown);
+    if (!grown)
+        return false;
+    grown[n] = value;
+    grown[n + 1] = NULL;
+    *list = grown;
+    return *value;
+}
+
 /* ---- options --------------------------------------------------------------------------- */
 
 static bool store(const struct cli_option *option, struct cli_args *args, char *value)
@@ -111,6 +127,8 @@ static bool store(const struct cli_option *option, struct cli_args *args, char *
     case CLI_STRING:
         *(const char **)field = value;
         return true;
+    case CLI_LIST:
+        return list_add(field, value);
     case CLI_SIZE:
         return parse_size(value, field);
     case CLI_SEED:

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 int cli_read_environment(struct cli_args *args)
 {
@@ -15,9 +16,15 @@ int cli_read_environment(struct cli_args *args)
         {'o', ISOMER_DUMP_IR_OPT},
         {'h', ISOMER_DUMP_HOST},
     };
-    const char *letters = getenv("ISOMER_DUMP");
+    const char *letters = secure_getenv("ISOMER_DUMP");
 
-    args->run.dump_file = getenv("ISOMER_DUMP_FILE");
+    args->run.dump_file = secure_getenv("ISOMER_DUMP_FILE");
+    if (!args->run.sysroot) {
+        const char *dir = secure_getenv("ISOMER_SYSROOT");
+
+        if (dir && access(dir, F_OK) == 0) /* not in a chroot that has it no more */
+            args->run.sysroot = dir;
+    }
     for (; letters && *letters; letters++) {
         size_t i = 0;
 
@@ -38,5 +45,8 @@ int cli_run(struct cli_args *args, int argc, char **argv)
 
     if (status)
         return status;
+    if ((args->run.sandbox.read || args->run.sandbox.write || args->run.sandbox.net) &&
+        !args->run.sandbox.on)
+        return cli_error("run: --allow-* mean nothing without --sandbox");
     return isomer_run(&args->run, argc, argv, args->env);
 }

@@ -26,6 +26,15 @@ static const struct cli_option run_options[] = {
     {"cache-size", 0, CLI_SIZE, RUN(cache_size), 0, "SIZE",
      "Size of the code cache (K, M or G may follow the number)."},
     OPTION_CPU_FEATURES,
+    {"sandbox", 0, CLI_FLAG, RUN(sandbox.on), 0, NULL,
+     "No files and no network for the program and its children, but itself, the -L directory "
+     "and what is allowed below. Needs Linux 6.12."},
+    {"allow-read", 0, CLI_LIST, RUN(sandbox.read), 0, "PATH",
+     "Sandbox: files that may be read and executed; a directory stands for all below it. May "
+     "be repeated."},
+    {"allow-write", 0, CLI_LIST, RUN(sandbox.write), 0, "PATH",
+     "Sandbox: files that may also be changed, made and removed. May be repeated."},
+    {"allow-net", 0, CLI_FLAG, RUN(sandbox.net), 0, NULL, "Sandbox: TCP and UDP."},
     {"trace", 0, CLI_STRING, RUN(trace), 0, "WHAT",
      "syscalls: print each system call and signal of the program and its children, as strace "
      "does."},
@@ -43,6 +52,32 @@ static const struct cli_option run_options[] = {
      "Test mode: allocate registers at random."},
     {"seed", 0, CLI_SEED, 0, 0, "SEED",
      "Seed of random choices; one that is drawn is printed."},
+    OPTION_END,
+};
+
+#define BINFMT(field) offsetof(struct cli_args, binfmt.field)
+
+static const struct cli_option binfmt_options[] = {
+    {"flags", 0, CLI_STRING, BINFMT(flags), 0, "POCF",
+     "What the kernel hands over: P argv[0], O the open file, C credentials of the file (set-"
+     "user-ID), F keep isomer open, so that it is found in a chroot. Default: all."},
+    {"interpreter", 0, CLI_STRING, BINFMT(interpreter), 0, "PATH",
+     "Register PATH, a link to isomer named " CLI_INTERPRETER ". Default: the one beside isomer."},
+    {"replace", 0, CLI_FLAG, BINFMT(replace), 0, NULL,
+     "install: remove others that are registered for riscv64 programs, such as QEMU."},
+    {"root", 0, CLI_STRING, BINFMT(root), 0, "DIR",
+     "install, remove: only the file for systemd, DIR/usr/lib/binfmt.d/" CLI_INTERPRETER
+     ".conf. It counts from the next boot, or systemctl restart systemd-binfmt."},
+    {"user", 0, CLI_FLAG, BINFMT(user), 0, NULL,
+     "Run COMMAND (default: a shell) in a user namespace that has a registration of its own. "
+     "Needs no root, but Linux 6.7."},
+    {"binfmt-dir", 0, CLI_STRING, BINFMT(dir), 0, "DIR",
+     "Where binfmt_misc is mounted. Default: " CLI_BINFMT_DIR "."},
+    OPTION_END,
+};
+
+static const struct cli_option doctor_options[] = {
+    {"json", 0, CLI_FLAG, offsetof(struct cli_args, json), 0, NULL, "Print JSON."},
     OPTION_END,
 };
 
@@ -66,12 +101,22 @@ const struct cli_command cli_commands[] = {
      "check parses and verifies; print writes the text back in its normal form; run interprets "
      "each function. The file - is standard input. Every dump is a file that this reads.",
      NULL, 2, -1, "check print run", cli_ir},
+    {"binfmt", "let the kernel start riscv64 programs through isomer",
+     "install|remove|status | --user [-- COMMAND [ARGUMENT...]]",
+     "Registers isomer with the kernel's binfmt_misc: riscv64 programs then start like any "
+     "other, in a chroot or container too. status exits with 1 if isomer is not registered.",
+     binfmt_options, 0, -1, "install remove status", cli_binfmt},
+    {"doctor", "say what this machine allows and how to fix what is missing", "",
+     "Looks at what isomer needs or can use. Each line is ok, warn or fail, the last two with "
+     "what can be done. The exit status is 1 if any is fail.",
+     doctor_options, 0, 0, "", cli_doctor},
     {"help", "explain a command", "[COMMAND]", NULL, NULL, 0, 1, "@commands", cli_help},
     {"version", "print the version", "", NULL, NULL, 0, 0, "", cli_version},
     {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL},
 };
 
 const struct cli_note cli_environment[] = {
+    {"ISOMER_SYSROOT", "The same as -L, also when the kernel starts isomer (isomer binfmt)."},
     {"ISOMER_DUMP",
      "Letters of the stages to print as text: g guest code, i IR as lifted, o IR as given to "
      "the code generator, h host code."},
@@ -84,7 +129,8 @@ const struct cli_note cli_environment[] = {
 const struct cli_note cli_exits[] = {
     {"any other", "The exit status of the program; if a signal ended it, the same signal ends "
                   "isomer."},
-    {"1", "isomer explain, isomer ir: the input is wrong."},
+    {"1", "isomer explain, ir: the input is wrong; binfmt, doctor: something is missing or "
+          "failed."},
     {"2", "An option or argument makes no sense."},
     {"126", "The program is not executable here: wrong format, wrong architecture, damaged."},
     {"127", "The program, or the dynamic linker it asks for, was not found."},
@@ -97,6 +143,10 @@ const struct cli_note cli_examples[] = {
      "Run a shell from a RISC-V root file system."},
     {"ISOMER_DUMP=io isomer run ./hello", "Print the IR of every region, as lifted and as "
                                           "optimised."},
+    {"isomer run --sandbox --allow-write=out ./tool", "Run a program that may change nothing but "
+                                                      "the directory out."},
+    {"isomer binfmt --user -- chroot ~/riscv64-root", "Enter a RISC-V root file system without "
+                                                      "being root."},
     {"isomer explain ./hello main", "Show what became of a function."},
     {NULL, NULL},
 };

@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -194,6 +195,7 @@ int proc_exec_resolve(struct proc *p, const char *path, char **argv, struct proc
 {
     struct exec_walk w;
     const char *front[2 * EXEC_MAX_DEPTH + 1];
+    char real[PATH_MAX];
     size_t argc = 0, nfront = 0, n = 0;
     int r = walk(p, path, &w);
 
@@ -215,9 +217,29 @@ int proc_exec_resolve(struct proc *p, const char *path, char **argv, struct proc
     out->fd = w.fd;
     out->kind = w.kind;
     if (w.kind == PROC_FILE_RISCV64)
-        path_of_fd(w.fd, w.path); /* what /proc/self/exe shows: absolute, no links */
+        if (path_of_fd(w.fd, w.path) < 0 && realpath(w.path, real)) /* no /proc */
+            strcpy(w.path, real);
+    /* (that is what /proc/self/exe shows: absolute, no links) */
     out->path = base_strdup(w.path);
     out->execfn = base_strdup(path);
+    return 0;
+}
+
+int proc_exec_given(int fd, const char *path, char **argv, struct proc_program *out)
+{
+    char real[PATH_MAX];
+
+    if (fd < 0)
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return -errno;
+    if (path_of_fd(fd, real) < 0 && !realpath(path, real)) /* no /proc */
+        snprintf(real, sizeof real, "%s", path);
+    out->fd = fd;
+    out->kind = PROC_FILE_RISCV64;
+    out->path = base_strdup(real);
+    out->execfn = (char *)getauxval(AT_EXECFN); /* of a script: the script */
+    out->argv = argv;
     return 0;
 }
 
@@ -330,7 +352,7 @@ static void unexpose_signals(struct proc_thread *t)
             proc_signal_mirror(t->sig->table, sig);
 }
 
-/* The host's execve. Only comes back with an error. */
+/* The host's execve; path NULL is ourselves. Only comes back with an error. */
 static long leave(struct proc_thread *t, const char *path, const char **argv, uint64_t envp)
 {
     struct proc *p = t->proc;
@@ -341,8 +363,10 @@ static long leave(struct proc_thread *t, const char *path, const char **argv, ui
     expose_signals(t);
     if (alone)
         jit_detach(p->jit);
-    r = proc_syscall(t, SYS_execve, (uint64_t)path, (uint64_t)argv,
-                     envp ? envp : (uint64_t)none, 0, 0, 0);
+    if (!envp)
+        envp = (uint64_t)none;
+    r = path ? proc_syscall(t, SYS_execve, (uint64_t)path, (uint64_t)argv, envp, 0, 0, 0)
+             : proc_self_exec(t, argv, envp);
     if (alone)
         jit_attach(p->jit, t->vcpu);
     unexpose_signals(t);
@@ -405,6 +429,12 @@ static long do_exec(struct proc_thread *t, const char *path, uint64_t argv, uint
         return argc;
     if (argc && proc_read_guest(&argv0, argv, 8) < 0)
         return -EFAULT;
+    if (proc_self_has_kernel(p)) { /* scripts, credentials and all */
+        front[0] = argv0 ? (const char *)argv0 : "";
+        r = leave_with(t, path, front, 1, argv, (size_t)argc, envp);
+        if (r != -ENOEXEC)
+            return r;
+    }
     if (w.kind == PROC_FILE_HOST && w.depth)
         return leave_with(t, w.path, front, script_args(&w, path, front), argv, (size_t)argc, envp);
     if (w.kind == PROC_FILE_HOST) {
@@ -416,7 +446,7 @@ static long do_exec(struct proc_thread *t, const char *path, uint64_t argv, uint
         path = here;
     }
     own_command(p, &own, argv0 ? (const char *)argv0 : "", path);
-    return leave_with(t, "/proc/self/exe", own.arg, own.n, argv, (size_t)argc, envp);
+    return leave_with(t, NULL, own.arg, own.n, argv, (size_t)argc, envp);
 }
 
 PROC_SYS(execve)

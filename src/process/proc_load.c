@@ -288,9 +288,11 @@ static int load_interp(struct proc *p, const struct load_image *im, struct load_
     interp->path = im->plan.interp;
     interp->fd = r < 0 ? (int)r : open(path, O_RDONLY | O_CLOEXEC);
     if (interp->fd < 0) {
-        base_error("%s: its interpreter %s is not there: %s%s", im->path, im->plan.interp,
+        base_error("%s: its interpreter %s: %s%s", im->path, im->plan.interp,
                    r < 0 ? strerror((int)-r) : strerror(errno),
-                   p->sysroot ? "" : " (name the riscv64 root with -L)");
+                   p->opt->sandbox.on && errno == EACCES
+                   ? " (allow it and the libraries: --allow-read)"
+                   : p->sysroot ? "" : " (name the riscv64 root with -L)");
         return LOAD_EXIT_CANNOT_RUN;
     }
     n = pread(interp->fd, head, sizeof head, 0);

@@ -63,6 +63,7 @@ struct proc {
     const struct isomer_run_options *opt;
     char *sysroot;         /* without trailing '/', NULL: none */
     int sysroot_fd;        /* O_PATH, -1: none */
+    int self_fd;           /* our own executable (proc_self.c), -1: not needed */
     char *exe;             /* absolute host path of the guest program */
     char *execfn;          /* its name as the guest called it */
     char **argv, **envp;   /* as the guest started (strings outlive the run) */
@@ -289,7 +290,25 @@ struct proc_program {
  * -errno (ENOENT, EACCES, ENOEXEC, ELOOP...) with *why a clear text. */
 int proc_exec_resolve(struct proc *p, const char *path, char **argv, struct proc_program *out,
                       const char **why);
+/* The same for a file that the kernel opened (fd; -1: open path here) and says
+ * is a riscv64 program; argv is the guest's. */
+int proc_exec_given(int fd, const char *path, char **argv, struct proc_program *out);
 /* execve() of a host program from isomer_run (never returns on success). */
 int proc_exec_host(struct proc *p, struct proc_program *prog, char **envp);
+
+/* ---- our own executable (proc_self.c) -------------------------------- */
+
+void proc_self_init(struct proc *p);
+/* Before a system call that changes the root directory. */
+void proc_self_new_root(struct proc_thread *t);
+/* Can the kernel start guest programs itself, as it started this one? */
+bool proc_self_has_kernel(const struct proc *p);
+/* execve() of ourselves; only comes back with an error. */
+long proc_self_exec(struct proc_thread *t, const char **argv, uint64_t envp);
+/* --sandbox (proc_sandbox.c): from here on no files or network but what the
+ * options name. name: the program as the user wrote it. 0, or an exit status. */
+int proc_sandbox(struct proc *p, const struct proc_program *prog, const char *name);
+/* Moves a descriptor of ours out of the guest's way. */
+int proc_high_fd(int fd);
 
 #endif

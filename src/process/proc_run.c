@@ -18,7 +18,7 @@ enum { RUN_MAX_SYMBOLS = 1 << 22, RUN_MAX_STRINGS = 1 << 28 };
 
 /* Descriptors of ours go as high as the limit permits: low numbers are the
  * guest's, who counts on getting the lowest. */
-static int run_high_fd(int fd)
+int proc_high_fd(int fd)
 {
     struct rlimit rl;
     int min = 900, high;
@@ -47,7 +47,7 @@ static int run_sysroot(struct proc *p, const char *dir)
     }
     if (!strcmp(real, "/"))
         return 0;
-    p->sysroot_fd = run_high_fd(open(real, O_PATH | O_DIRECTORY | O_CLOEXEC));
+    p->sysroot_fd = proc_high_fd(open(real, O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (p->sysroot_fd < 0) {
         base_error("-L %s: %s", dir, strerror(errno));
         return ISOMER_EXIT_CANNOT_RUN;
@@ -74,7 +74,7 @@ static FILE *run_dump_file(const char *name)
         }
     }
     path[n] = 0;
-    fd = run_high_fd(open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
+    fd = proc_high_fd(open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
     f = fd < 0 ? NULL : fdopen(fd, "a");
     if (!f)
         base_error("%s: %s", path, strerror(errno));
@@ -104,6 +104,7 @@ static struct proc *run_new(const struct isomer_run_options *o, int *status)
 
     p->opt = o;
     p->verbose = getenv("ISOMER_DEBUG") != NULL;
+    proc_self_init(p);
     *status = run_sysroot(p, o->sysroot);
     if (*status)
         return NULL;
@@ -229,6 +230,19 @@ static int run_resolve(struct proc *p, const char *name, char **argv, char **env
     return r == -ENOENT || r == -ENOTDIR ? ISOMER_EXIT_NOT_FOUND : ISOMER_EXIT_CANNOT_RUN;
 }
 
+/* Started by the kernel: argv[0] is the file's path as the kernel had it, and
+ * behind it is the guest's argv, with its own argv[0] or without. */
+static int run_given(struct proc *p, char **argv, struct proc_program *prog)
+{
+    const struct isomer_run_options *o = p->opt;
+    int r = proc_exec_given(o->program_fd, argv[0], argv + (o->argv0_kept && argv[1]), prog);
+
+    if (!r)
+        return 0;
+    run_complain(p, argv[0], strerror(-r));
+    return r == -ENOENT ? ISOMER_EXIT_NOT_FOUND : ISOMER_EXIT_CANNOT_RUN;
+}
+
 /* The name that ps shows. */
 static void run_set_name(const char *path)
 {
@@ -251,7 +265,14 @@ int isomer_run(const struct isomer_run_options *o, int argc, char **argv, char *
     memcpy(args, argv, (size_t)(argc + 1) * sizeof *args);
     if (o->argv0)
         args[0] = (char *)o->argv0;
-    status = run_resolve(p, argv[0], args, envp, &prog);
+    if (o->interpreter)
+        status = run_given(p, args, &prog);
+    else
+        status = run_resolve(p, argv[0], args, envp, &prog);
+    if (status)
+        return status;
+    if (o->sandbox.on)
+        status = proc_sandbox(p, &prog, prog.execfn);
     if (status)
         return status;
     if (prog.kind == PROC_FILE_HOST) {
@@ -264,7 +285,8 @@ int isomer_run(const struct isomer_run_options *o, int argc, char **argv, char *
     close(prog.fd);
     if (status)
         return status;
-    run_set_name(p->exe);
+    if (!o->interpreter) /* else the kernel has set it */
+        run_set_name(p->exe);
     t = proc_thread_first(p);
     t->rv->pc = start.pc;
     t->rv->x[RV_SP] = start.sp;

@@ -190,8 +190,10 @@ PROC_SYS(chroot)
     uint64_t path;
     long r = file_path(t, a[0], buf, true, &path);
 
-    if (r >= 0)
+    if (r >= 0) {
+        proc_self_new_root(t);
         r = proc_raw(SYS_chroot, path, 0, 0, 0, 0, 0);
+    }
     if (r >= 0) /* it has entered a root of its own: no more redirection */
         t->proc->sysroot = NULL;
     return r;
