@@ -19,6 +19,15 @@ long proc_safe_call(const volatile uint32_t *poll, long nr, const uint64_t *args
 long proc_plain_call(long nr, const uint64_t *args);
 extern const char proc_safe_begin[], proc_safe_end[], proc_safe_interrupted[];
 
+/* A system call's six, from the array at r11. */
+#define ARGUMENTS                  \
+    "    movq (%r11), %rdi\n"      \
+    "    movq 8(%r11), %rsi\n"     \
+    "    movq 16(%r11), %rdx\n"    \
+    "    movq 24(%r11), %r10\n"    \
+    "    movq 32(%r11), %r8\n"     \
+    "    movq 40(%r11), %r9\n"
+
 __asm__(".text\n"
         ".hidden proc_safe_call, proc_plain_call\n"
         ".hidden proc_safe_begin, proc_safe_end, proc_safe_interrupted\n"
@@ -30,12 +39,7 @@ __asm__(".text\n"
         "    movq %rdi, %rcx\n"
         "    movq %rsi, %rax\n"
         "    movq %rdx, %r11\n"
-        "    movq (%r11), %rdi\n"
-        "    movq 8(%r11), %rsi\n"
-        "    movq 16(%r11), %rdx\n"
-        "    movq 24(%r11), %r10\n"
-        "    movq 32(%r11), %r8\n"
-        "    movq 40(%r11), %r9\n"
+        ARGUMENTS
         "proc_safe_begin:\n"
         "    cmpl $0, (%rcx)\n"
         "    jne proc_safe_interrupted\n"
@@ -48,12 +52,7 @@ __asm__(".text\n"
         "proc_plain_call:\n"
         "    movq %rdi, %rax\n"
         "    movq %rsi, %r11\n"
-        "    movq (%r11), %rdi\n"
-        "    movq 8(%r11), %rsi\n"
-        "    movq 16(%r11), %rdx\n"
-        "    movq 24(%r11), %r10\n"
-        "    movq 32(%r11), %r8\n"
-        "    movq 40(%r11), %r9\n"
+        ARGUMENTS
         "    syscall\n"
         "    ret\n");
 
