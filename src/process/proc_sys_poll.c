@@ -1,4 +1,5 @@
-/* proc_sys_poll.c: waiting for descriptors. SPDX-License-Identifier: Apache-2.0
+/* proc_sys_poll.c: waiting for descriptors and for words of memory.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * ppoll, pselect6 and epoll_pwait change the signal mask while they wait. The
  * host does so as well, with the mask that stands for the guest's; if a signal
@@ -6,6 +7,7 @@
  */
 #include "process/proc_signal.h"
 
+#include <linux/futex.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
@@ -149,4 +151,30 @@ PROC_SYS(epoll_pwait2)
 {
     /* struct timespec is the same; the kernel reads it */
     return poll_epoll(t, 441, a, a[3], a[4], a[5]);
+}
+
+/* ---- futex ----------------------------------------------------------- */
+
+/* Arguments that an operation does not have are whatever was in the registers:
+ * C libraries call FUTEX_WAKE with three. Those that are pointers to some are
+ * checked for those only. */
+PROC_SYS(futex)
+{
+    bool timeout = false, second = false; /* is a[3] a timeout, a[4] a word? */
+
+    switch ((int)a[1] & FUTEX_CMD_MASK) {
+    case FUTEX_WAIT:
+    case FUTEX_WAIT_BITSET:
+    case FUTEX_LOCK_PI:
+    case FUTEX_LOCK_PI2: timeout = true; break;
+    case FUTEX_WAIT_REQUEUE_PI: timeout = second = true; break;
+    case FUTEX_REQUEUE:
+    case FUTEX_CMP_REQUEUE:
+    case FUTEX_WAKE_OP:
+    case FUTEX_CMP_REQUEUE_PI: second = true; break;
+    default: break;
+    }
+    if ((timeout && a[3] >= PROC_TASK_SIZE) || (second && a[4] >= PROC_TASK_SIZE))
+        return -EFAULT;
+    return proc_syscall(t, SYS_futex, a[0], a[1], a[2], a[3], second ? a[4] : 0, a[5]);
 }
