@@ -12,8 +12,9 @@
 # already here. Packages are unpacked, their maintainer scripts are never run; what those
 # would have done and programs need (alternatives, byte code) is done below.
 #
-# usage: tools/riscv-root.sh [--print | --force]
+# usage: tools/riscv-root.sh [--set long] [--print | --force]
 #   prints  riscv64=DIR  and  native=DIR  once both are there; does nothing when they are.
+#   --set long  another pair: all of the usual one and large programs (tests/long)
 #   --print  does not fetch: fails if they are not there
 #   --force  fetches them again
 # The cache is ${ISOMER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/isomer}.
@@ -23,6 +24,8 @@ suite=trixie
 # A change of this list or of what is done to a root must change the number, which is part
 # of the directory's name.
 generation=1
+generation_long=1
+set=
 cache=${ISOMER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/isomer}
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
@@ -35,13 +38,23 @@ packages="
     gcc gcc-14 cpp libc6-dev binutils make
     file util-linux procps ncurses-base tzdata
 "
+# What the set "long" has beyond that.
+packages_long="
+    git cmake ninja-build rsync openssh-client openssh-server ca-certificates curl
+    golang-go nodejs npm openjdk-21-jdk-headless rustc ghc ocaml-nox
+    libpython3.13-testsuite python3-pip python3-venv tcl ruby php-cli erlang-base
+    redis-server redis-tools postgresql-17 nginx-light wrk
+    stress-ng strace gdb iproute2 netcat-openbsd psmisc time
+    g++ g++-14 libffi-dev zlib1g-dev pkg-config
+    apt dpkg debootstrap passwd adduser
+"
 # Makes, on this machine, the object files that the riscv64 gcc must make under emulation.
 packages_native="gcc-14-riscv64-linux-gnu binutils-riscv64-linux-gnu"
 
 say() { printf 'riscv-root: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
-root_dir() { printf '%s/%s-%s-%s' "$cache" "$suite" "$1" "$generation"; }
+root_dir() { printf '%s/%s%s-%s-%s' "$cache" "$suite" "$set" "$1" "$generation"; }
 have_root() { [ -e "$(root_dir "$1")/.complete" ]; }
 print_roots() {
     printf 'riscv64=%s\nnative=%s\n' "$(root_dir riscv64)" "$(root_dir amd64)"
@@ -163,15 +176,20 @@ publish() {
     date -u +%Y-%m-%d >"$2/.complete"
 }
 
+if [ "${1-}" = --set ]; then
+    [ "${2-}" = long ] || die "there is no set '${2-}', only 'long'"
+    set=-long generation=$generation_long packages="$packages $packages_long"
+    shift 2
+fi
 case ${1-} in
 --print)
-    { have_root riscv64 && have_root amd64; } || die "no programs in $cache yet: run 'make setup'"
+    { have_root riscv64 && have_root amd64; } || die "no programs in $cache yet: run 'make ${set:+long-}setup'"
     print_roots
     exit 0
     ;;
 --force) rm -rf "$(root_dir riscv64)" "$(root_dir amd64)" ;;
 '') ;;
-*) die "usage: tools/riscv-root.sh [--print | --force]" ;;
+*) die "usage: tools/riscv-root.sh [--set long] [--print | --force]" ;;
 esac
 
 if have_root riscv64 && have_root amd64; then
