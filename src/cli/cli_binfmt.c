@@ -502,6 +502,7 @@ int cli_binfmt(struct cli_args *args, int argc, char **argv)
 {
     struct cli_command rest = *cli_find("binfmt");
     const char *dir, *verb = argc ? argv[0] : "";
+    struct entry e;
 
     if (!args->binfmt.user && argc) { /* options may follow the verb */
         rest.min_args = rest.max_args = 0;
@@ -516,7 +517,12 @@ int cli_binfmt(struct cli_args *args, int argc, char **argv)
     if (strcmp(verb, "remove") == 0) {
         int status = args->binfmt.root ? remove_conf(args) : check_mounted(dir);
 
-        return status || args->binfmt.root ? status : remove_entry(dir, ENTRY);
+        if (status || args->binfmt.root)
+            return status;
+        if (find_entry(dir, true, &e))
+            return remove_entry(dir, ENTRY);
+        cli_error("binfmt: " ENTRY " is not registered");
+        return ISOMER_EXIT_FAILURE;
     }
     if (strcmp(verb, "status") == 0)
         return print_status(dir);

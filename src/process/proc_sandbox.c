@@ -243,7 +243,7 @@ static void load_arg(struct filter *f, unsigned i)
     load(f, offsetof(struct seccomp_data, args) + 8 * i); /* low half: little-endian */
 }
 
-/* if (A == k) fail */
+/* if (A == k) fail: like the two below, two instructions */
 static void fail_if(struct filter *f, uint32_t k, int error)
 {
     emit(f, BPF_JMP | BPF_JEQ | BPF_K, k, 0, 1);
@@ -289,7 +289,7 @@ static void filter_sockets(struct filter *f, bool net)
     at = begin_case(f, SYS_socketpair);
     load_arg(f, 1);
     emit(f, BPF_ALU | BPF_AND | BPF_K, 0xf, 0, 0);
-    emit(f, BPF_JMP | BPF_JEQ | BPF_K, SOCK_STREAM, 1, 0);
+    emit(f, BPF_JMP | BPF_JEQ | BPF_K, SOCK_STREAM, 2, 0);
     fail_if_other(f, SOCK_SEQPACKET, EPERM);
     load_arg(f, 0);
     fail_if_other(f, AF_UNIX, EPERM);
@@ -298,11 +298,11 @@ static void filter_sockets(struct filter *f, bool net)
         return;
     at = begin_case(f, SYS_socket);
     load_arg(f, 0);
-    emit(f, BPF_JMP | BPF_JEQ | BPF_K, AF_INET, 1, 0);
+    emit(f, BPF_JMP | BPF_JEQ | BPF_K, AF_INET, 2, 0);
     fail_if_other(f, AF_INET6, EPERM);
     load_arg(f, 1);
     emit(f, BPF_ALU | BPF_AND | BPF_K, 0xf, 0, 0);
-    emit(f, BPF_JMP | BPF_JEQ | BPF_K, SOCK_STREAM, 1, 0);
+    emit(f, BPF_JMP | BPF_JEQ | BPF_K, SOCK_STREAM, 2, 0);
     fail_if_other(f, SOCK_DGRAM, EPERM);
     end_case(f, at);
 }
