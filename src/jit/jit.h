@@ -44,7 +44,8 @@ enum jit_loc {
     JIT_LOC_FPR,   /* host FP register n, low 64 bits */
     JIT_LOC_STATE, /* in the state, as slot n (read before any is written) */
     JIT_LOC_SPILL, /* vcpu->spill[n] */
-    JIT_LOC_CONST  /* the value itself */
+    JIT_LOC_CONST, /* the value itself */
+    JIT_LOC_ADDR   /* the same, a guest address that moves with its code */
 };
 /* What is to be done to the value found there. */
 enum jit_how {
@@ -124,7 +125,8 @@ enum jit_reloc_kind {
                                (leaves to the run loop with this exit's id) */
     JIT_RELOC_PC32_DEOPT,   /* rel32 to a stub that leaves by state map target*/
     JIT_RELOC_PC32_REGION,  /* rel32 to this region's own entry */
-    JIT_RELOC_ABS64_GUEST   /* 64-bit guest address (value already there) */
+    JIT_RELOC_ABS64_GUEST,  /* 64-bit guest address (value already there) */
+    JIT_RELOC_ABS32_GUEST   /* the same in 32 bits, zero-extended */
 };
 struct jit_reloc {
     uint32_t off;      /* of the field, in its section */

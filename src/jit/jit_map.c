@@ -66,7 +66,7 @@ void jit_map_add(struct jit_code *c, unsigned slot, enum jit_loc loc, enum jit_h
     BASE_DASSERT(slot < IR_MAX_SLOTS);
     put_byte(c, slot);
     put_byte(c, (unsigned)loc | (unsigned)how << 4);
-    put_varint(c, loc == JIT_LOC_CONST ? zigzag(n) : n);
+    put_varint(c, loc >= JIT_LOC_CONST ? zigzag(n) : n);
 }
 
 unsigned jit_map_end(struct jit_code *c)
@@ -120,7 +120,7 @@ static bool next_entry(const uint8_t **p, struct entry *e)
     e->loc = b & 15;
     e->how = b >> 4;
     e->n = get_varint(p);
-    if (e->loc == JIT_LOC_CONST)
+    if (e->loc >= JIT_LOC_CONST)
         e->n = unzigzag(e->n);
     return true;
 }
@@ -190,7 +190,7 @@ void jit_map_print(const struct jit *j, const struct jit_maps *m, unsigned n,
 {
     static const char *const how[] = {"", ":sext32", ":zext32", ":zext8", ":box32", ":canon64",
                                       ":boxcanon32"};
-    static const char *const loc[] = {"r", "x", "state", "spill", ""};
+    static const char *const loc[] = {"r", "x", "state", "spill", "", "@"};
     const uint8_t *p;
     struct entry e;
     base_text_printf(out, "map %u pc 0x%llx", n, (unsigned long long)start_of(m, n, &p));

@@ -30,7 +30,8 @@ enum x64_cc {
 
 #define X64_OP(map, pp, byte) ((map) << 16 | (pp) << 8 | (byte))
 
-/* A memory operand: [base + index * 2^scale + disp]; index X64_NONE: none. */
+/* A memory operand: [base + index * 2^scale + disp]; base or index X64_NONE:
+ * none. */
 struct x64_mem {
     uint8_t base, index, scale;
     int32_t disp;
@@ -93,6 +94,12 @@ static inline void x64_modrm_mem(struct x64_out *o, unsigned reg, struct x64_mem
     unsigned mod;
 
     reg = (reg & 7) << 3;
+    if (m.base == X64_NONE) { /* index only: always with disp32 */
+        x64_d(o, (uint32_t)m.disp);
+        x64_b(o, (unsigned)m.scale << 6 | (m.index & 7u) << 3 | RBP);
+        x64_b(o, reg | 4);
+        return;
+    }
     if (m.disp == 0 && (m.base & 7) != RBP) {
         mod = 0;
     } else if (m.disp == (int8_t)m.disp) {
@@ -116,7 +123,7 @@ static inline unsigned x64_rex_mem(unsigned reg, struct x64_mem m)
 {
     unsigned x = m.index != X64_NONE ? (unsigned)m.index >> 3 & 1 : 0;
 
-    return ((reg & 15) >> 3) << 2 | x << 1 | m.base >> 3;
+    return ((reg & 15) >> 3) << 2 | x << 1 | (m.base != X64_NONE ? m.base >> 3 : 0);
 }
 /* op reg, [mem] */
 static inline void x64_rm(struct x64_out *o, uint32_t op, int w, unsigned reg, struct x64_mem m)

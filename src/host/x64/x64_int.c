@@ -165,7 +165,7 @@ static void x64_logic(struct x64_t1 *t, ir_ref r, struct ir_ins *i, unsigned alu
             return;
         }
     }
-    if (alu == ALU_AND && ir_is_const(b)) {
+    if (alu == ALU_AND && x64_is_number(t, b)) {
         uint64_t v = ir_kval(t->f, b);
 
         if (v == 0xff || v == 0xffff || v == 0xffffffff) {
@@ -224,6 +224,11 @@ static void x64_shift(struct x64_t1 *t, ir_ref r, struct ir_ins *i, unsigned sh)
         if ((sh == SH_ROL || sh == SH_ROR) && ra != d && x64_cpu(t, X64_CPU_BMI2)) {
             x64_b(&t->out, sh == SH_ROR ? n : (w ? 64 : 32) - n);
             x64_vrr(&t->out, X64_OP(3, 3, 0xf0), w, d, 0, ra); /* rorx */
+            return;
+        }
+        if (sh == SH_SHL && ra != d && n <= 3 && n) {
+            x64_lea(&t->out, w, d,
+                    (struct x64_mem){X64_NONE, (uint8_t)ra, (uint8_t)n, 0});
             return;
         }
         x64_shift_i(&t->out, sh, w, d, n);
@@ -392,6 +397,28 @@ static void x64_div(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 
 /* ---- width ----------------------------------------------------------- */
 
+/* i32 operations whose instruction clears the high half of its register. */
+static bool x64_zero_extended(unsigned op)
+{
+    switch (op) {
+    case IR_ADD:
+    case IR_SUB:
+    case IR_MUL:
+    case IR_AND:
+    case IR_OR:
+    case IR_XOR:
+    case IR_NOT:
+    case IR_NEG:
+    case IR_SHL:
+    case IR_SHR:
+    case IR_SAR:
+    case IR_CLZ:
+    case IR_CTZ:
+    case IR_POPC: return true;
+    default: return false;
+    }
+}
+
 static void x64_extend(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 {
     ir_ref a = i->a;
@@ -430,7 +457,7 @@ static void x64_extend(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
         x64_rr(&t->out, X64_OP(1, 0, is_signed ? 0xbf : 0xb7), is_signed, d, ra);
     } else if (is_signed) {
         x64_rr(&t->out, 0x63, 1, d, ra); /* movsxd */
-    } else {
+    } else if (ra != d || !x64_zero_extended(ai->op)) {
         x64_mov(&t->out, 0, d, ra);
     }
 }

@@ -54,12 +54,33 @@ void x64_store_state(struct x64_t1 *t, struct x64_mem m, unsigned reg)
         x64_rm(&t->out, X64_OP(1, 1, 0xd6), 0, reg, m);
 }
 
+/* Keeps the flags. Guest addresses have relocation records. */
+static void x64_mov_const(struct x64_t1 *t, unsigned reg, ir_ref k)
+{
+    uint64_t v = ir_kval(t->f, k);
+
+    if (x64_ins(t, k)->op != IR_KADDR) {
+        x64_mov_imm(&t->out, reg, v);
+        return;
+    }
+    if (v <= UINT32_MAX) {
+        x64_d(&t->out, (uint32_t)v);
+        x64_reloc(t, JIT_RELOC_ABS32_GUEST, 0, 0);
+    } else {
+        x64_q(&t->out, v);
+        x64_reloc(t, JIT_RELOC_ABS64_GUEST, 0, 0);
+    }
+    x64_b(&t->out, 0xb8 | (reg & 7));
+    if (v > UINT32_MAX || reg >= 8)
+        x64_b(&t->out, 0x40 | (v > UINT32_MAX) << 3 | reg >> 3);
+}
+
 void x64_load_const(struct x64_t1 *t, unsigned reg, ir_ref k)
 {
     uint64_t v = ir_kval(t->f, k);
 
     if (reg < XMM0)
-        x64_mov_imm(&t->out, reg, v);
+        x64_mov_const(t, reg, k);
     else
         x64_op_literal(t, X64_OP(1, 2, 0x7e), reg, v); /* (v)movq */
 }
@@ -513,7 +534,9 @@ unsigned x64_map_pc(struct x64_t1 *t, uint64_t pc)
         if (v->reg == t->home[slot] && (v->reg < XMM0 || (v->flags & X64_V_CANON)))
             continue;
         if (ir_is_const(r)) {
-            jit_map_add(t->c, slot, JIT_LOC_CONST, JIT_HOW_COPY, ir_kval(t->f, r));
+            jit_map_add(t->c, slot,
+                        x64_ins(t, r)->op == IR_KADDR ? JIT_LOC_ADDR : JIT_LOC_CONST,
+                        JIT_HOW_COPY, ir_kval(t->f, r));
             continue;
         }
         how = x64_map_how(t, &r);

@@ -171,7 +171,7 @@ void x64_slow_args(struct x64_t1 *t, const struct ir_ins *i)
             continue;
         if (x64_ref_fp(t, r))
             t->val[r].flags |= X64_V_CANON;
-        if (!ir_is_const(r))
+        if (!x64_is_number(t, r))
             x64_use(t, r);
     }
 }
@@ -201,7 +201,7 @@ void x64_slow_call(struct x64_t1 *t, const struct ir_ins *i, unsigned d, int stu
                 x64_mov_mi(&t->out, 1, m, 0);
             continue;
         }
-        if (ir_is_const(r)) {
+        if (x64_is_number(t, r)) {
             uint64_t v = ir_kval(t->f, r);
 
             x64_mov_mi(&t->out, 0, x64_vcpu(m.disp + 4), (int32_t)(v >> 32));
@@ -299,7 +299,7 @@ static void x64_target_in_rax(struct x64_t1 *t, ir_ref target)
     }
     t->lock &= ~(1u << RAX);
     if (ir_is_const(target)) {
-        x64_mov_imm(&t->out, RAX, ir_kval(t->f, target));
+        x64_load_const(t, RAX, target);
         return;
     }
     reg = t->val[target].reg;

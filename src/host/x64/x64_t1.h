@@ -121,11 +121,17 @@ static inline ir_ref x64_src(const struct x64_t1 *t, ir_ref r)
         r = t->f->ins[r].a;
     return r;
 }
+/* A constant that may be written out as it is; guest addresses may not (they
+ * go through x64_load_const, which relocates them). */
+static inline bool x64_is_number(const struct x64_t1 *t, ir_ref r)
+{
+    return ir_is_const(r) && t->f->ins[r].op != IR_KADDR;
+}
 static inline bool x64_imm32(const struct x64_t1 *t, ir_ref r, int w, int32_t *imm)
 {
     uint64_t v;
 
-    if (!ir_is_const(r))
+    if (!x64_is_number(t, r))
         return false;
     v = ir_kval(t->f, r);
     *imm = (int32_t)v;
