@@ -274,7 +274,9 @@ struct jit_config {
 };
 
 struct jit_stats {
-    uint64_t regions, guest_insns, ir_ins, host_bytes, cold_bytes, compile_ns, lift_ns;
+    uint64_t regions, guest_insns, ir_ins, host_bytes, cold_bytes;
+    uint64_t compile_ns, lift_ns, timed_insns; /* CPU time of a sample of the regions, and
+                                                  their guest instructions */
     uint64_t links, unlinks, flushes, invalidated, gave_up;
     uint64_t exits_direct, exits_miss, exits_miss_known, exits_trap[IR_TRAP_COUNT], exits_poll,
         exits_fault, exits_deopt, interpreted;

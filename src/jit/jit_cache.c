@@ -65,7 +65,7 @@ int jit_cache_init(struct jit *j)
     }
     c->rw = rw;
     c->rx = rx;
-    c->cold = size;
+    c->cold = c->cold_ready = size;
     return 0;
 }
 
@@ -127,6 +127,41 @@ void jit_cache_write_begin(struct jit *j)
     struct jit_cache *c = &j->p->cache;
     if (base_unlikely(c->users && atomic_load(c->users) > 1))
         leave_shared(c, true);
+}
+
+/* A fault for each page, once in either mapping, would cost as much as making
+ * the code, so pages come in POPULATE at a time: written ones by asking for
+ * them, and then the kernel maps their neighbours at the first execution. What
+ * is behind is executed, and written to only by linking: it leaves the writable
+ * mapping again (the pages stay), for it would count as resident twice. */
+enum { POPULATE = 64 << 10, BEHIND = 1 << 20 };
+
+static void populate(struct jit_cache *c, size_t from, size_t to)
+{
+#ifdef MADV_POPULATE_WRITE
+    madvise(c->rw + from, to - from, MADV_POPULATE_WRITE);
+#endif
+}
+
+void jit_cache_reserve(struct jit *j, size_t hot, size_t cold)
+{
+    struct jit_cache *c = &j->p->cache;
+    if (base_unlikely(hot > c->hot_ready)) {
+        size_t to = BASE_ALIGN_UP(hot, (size_t)POPULATE);
+        to = to < c->size ? to : c->size;
+        populate(c, BASE_ALIGN_DOWN(c->hot_ready, (size_t)4096), to);
+        c->hot_ready = to;
+        if (to % BEHIND == 0 && to >= 2 * (size_t)BEHIND)
+            madvise(c->rw + to - 2 * (size_t)BEHIND, BEHIND, MADV_DONTNEED);
+    }
+    if (base_unlikely(cold < c->cold_ready)) {
+        size_t to = BASE_ALIGN_DOWN(cold, (size_t)POPULATE);
+        populate(c, to, c->cold_ready);
+        c->cold_ready = to;
+        size_t used = c->size - to;
+        if (used % BEHIND == 0 && used >= 2 * (size_t)BEHIND)
+            madvise(c->rw + to + BEHIND, BEHIND, MADV_DONTNEED);
+    }
 }
 
 /* ---- fork ------------------------------------------------------------ */

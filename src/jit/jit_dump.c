@@ -54,6 +54,7 @@ static void dump_section(struct jit *j, const struct jit_region *r, unsigned sec
 {
     const uint8_t *code = section == JIT_HOT ? r->code : r->cold;
     uint32_t len = section == JIT_HOT ? r->hot_len : r->cold_code;
+    struct jit_maps m = jit_maps_of(r);
     for (uint32_t at = 0; at < len;) {
         char text[160];
         unsigned n = host_insn(j, code, at, len, text, sizeof text);
@@ -62,9 +63,9 @@ static void dump_section(struct jit *j, const struct jit_region *r, unsigned sec
             base_text_printf(out, "%02x", code[at + k]);
         base_text_printf(out, "%*s%s\n", n < 11 ? 22 - 2 * (int)n : 1, "", text);
         for (unsigned k = 0; maps && k < r->npoints; k++) {
-            if (r->points[k].off == at && r->points[k].section == section) {
+            if (jit_points(r)[k].off == at && jit_points(r)[k].section == section) {
                 base_text_printf(out, "%*s; ", 31, "");
-                jit_map_print(j, &r->maps, r->points[k].map, out);
+                jit_map_print(j, &m, jit_points(r)[k].map, out);
             }
         }
         at += n;
@@ -76,7 +77,7 @@ static void dump_exits(struct jit *j, const struct jit_region *r, struct base_te
     for (uint32_t i = 0; i < r->nexits; i++) {
         const struct jit_exit *e = jit_table_at(&j->p->exits, r->exit_first + i, sizeof *e);
         base_text_printf(out, "  exit %u at %#llx: %s %#llx%s\n", i,
-                         (unsigned long long)(uintptr_t)e->stub,
+                         (unsigned long long)(uintptr_t)(j->p->cache.rx + e->stub),
                          e->kind == JIT_EXIT_TRAPPED ? "trap at" : "to", (unsigned long long)e->key,
                          e->linked ? ", linked" : "");
     }
@@ -95,7 +96,7 @@ void jit_dump_region(struct jit *j, FILE *out, const char *what, const struct ir
                          (const void *)r->code);
     base_text_printf(&t, "\n");
     if (strchr(what, 'g'))
-        dump_guest(j, r->range, r->nranges, &t);
+        dump_guest(j, jit_ranges(r), r->nranges, &t);
     if (strchr(what, 'i') || strchr(what, 'o'))
         ir_print(f, &t);
     if (r->code && (strchr(what, 'h') || strchr(what, 'm'))) {
@@ -175,7 +176,7 @@ static void explain_region(struct jit *j, const struct jit_region *r, FILE *out)
     if (m && c->marks.data[m - 1].off)
         three_columns(j, r, &(struct base_text){0}, NULL, NULL, 0, c->marks.data[m - 1].off, out);
     for (unsigned i = 0; i < r->nranges; i++) {
-        uint64_t pc = r->range[i].start, end = pc + r->range[i].len;
+        uint64_t pc = jit_ranges(r)[i].start, end = pc + jit_ranges(r)[i].len;
         while (pc < end && m) {
             struct base_text guest = {0};
             uint64_t next = m > 1 ? c->marks.data[m - 2].pc : end;
@@ -192,13 +193,14 @@ static void explain_region(struct jit *j, const struct jit_region *r, FILE *out)
         }
     }
     struct base_text rest = {0};
+    struct jit_maps maps = jit_maps_of(r);
     base_text_printf(&rest, "  cold:\n");
     dump_section(j, r, JIT_COLD, true, &rest);
     dump_exits(j, r, &rest);
     for (uint32_t i = 0; i < r->npoints; i++) {
         base_text_printf(&rest, "  fault at %s+%x: ",
-                         r->points[i].section == JIT_HOT ? "hot" : "cold", r->points[i].off);
-        jit_map_print(j, &r->maps, r->points[i].map, &rest);
+                         jit_points(r)[i].section == JIT_HOT ? "hot" : "cold", jit_points(r)[i].off);
+        jit_map_print(j, &maps, jit_points(r)[i].map, &rest);
     }
     fprintf(out, "%s\n", rest.data);
     base_text_free(&rest);
@@ -253,13 +255,13 @@ void jit_print_stats(const struct jit *j, FILE *out)
         [IR_TRAP_ALIGN] = "exits: misaligned",    [IR_TRAP_FETCH] = "exits: no code"};
     const struct jit_stats *s = &j->stats;
     const struct jit_priv *p = j->p;
-    uint64_t ns = s->lift_ns + s->compile_ns;
     double insns = s->guest_insns ? (double)s->guest_insns : 1;
+    double timed = s->timed_insns ? (double)s->timed_insns : 1;
+    double lift = (double)s->lift_ns / 1000 / timed, compile = (double)s->compile_ns / 1000 / timed;
     fprintf(out, "translate: %llu guest instructions, %llu us, %.3f us/insn\n",
-            (unsigned long long)s->guest_insns, (unsigned long long)(ns / 1000),
-            (double)ns / 1000 / insns);
-    fprintf(out, "translate: lift %.3f us/insn, compile %.3f us/insn\n",
-            (double)s->lift_ns / 1000 / insns, (double)s->compile_ns / 1000 / insns);
+            (unsigned long long)s->guest_insns,
+            (unsigned long long)((lift + compile) * (double)s->guest_insns), lift + compile);
+    fprintf(out, "translate: lift %.3f us/insn, compile %.3f us/insn\n", lift, compile);
     line(out, "regions", s->regions);
     line(out, "IR instructions", s->ir_ins);
     fprintf(out, "%-24s %12llu (%.1f per guest instruction)\n", "host bytes, hot",

@@ -56,7 +56,8 @@ static bool recover(struct jit_vcpu *v, uint64_t pc, const struct jit_regs *regs
     const struct jit_point *at = r ? jit_point_by_code(r, pc) : NULL;
     if (!at)
         return false;
-    jit_map_apply(v->jit, &r->maps, at->map, regs, v->spill, v->state);
+    struct jit_maps maps = jit_maps_of(r);
+    jit_map_apply(v->jit, &maps, at->map, regs, v->spill, v->state);
     return true;
 }
 

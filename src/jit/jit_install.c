@@ -19,6 +19,8 @@ static struct jit_exit *exit_at(const struct jit *j, uint32_t n)
     return jit_table_at(&j->p->exits, n, sizeof(struct jit_exit));
 }
 
+static const uint8_t *rx_at(const struct jit *j, uint32_t off) { return j->p->cache.rx + off; }
+
 /* ---- layout ---------------------------------------------------------- */
 
 enum { MAX_EXITS = 256 };
@@ -78,12 +80,11 @@ static bool layout(const struct jit *j, struct layout *l)
     return true;
 }
 
-bool jit_install_fits(struct jit *j)
+static bool fits(struct jit *j, struct layout *l)
 {
     struct jit_priv *p = j->p;
-    struct layout l;
-    return layout(j, &l) && jit_table_room(&p->regions, 1) &&
-           jit_table_room(&p->exits, l.nexits) && jit_table_room(&p->deopts, l.ndeopts);
+    return layout(j, l) && jit_table_room(&p->regions, 1) &&
+           jit_table_room(&p->exits, l->nexits) && jit_table_room(&p->deopts, l->ndeopts);
 }
 
 /* ---- relocation ------------------------------------------------------ */
@@ -127,12 +128,12 @@ static void relocate(struct installer *s, const struct jit_reloc *r)
         break;
     case JIT_RELOC_PC32_EXIT:
         e = exit_at(j, s->r->exit_first + r->target);
-        target = e->stub;
-        e->site = site;
+        target = rx_at(j, e->stub);
+        e->site = (uint32_t)(site - j->p->cache.rx);
         break;
     case JIT_RELOC_PC32_EXIT_STUB:
         e = exit_at(j, s->r->exit_first + r->target);
-        target = e->stub + (e->by_stub ? j->host->link_stub_skip : 0);
+        target = rx_at(j, e->stub) + (e->by_stub ? j->host->link_stub_skip : 0);
         break;
     case JIT_RELOC_PC32_DEOPT:
         target = deopt_stub(s, r->target);
@@ -150,15 +151,16 @@ static void make_exit(struct installer *s, uint32_t n, const struct jit_exit_out
 {
     struct jit *j = s->j;
     struct jit_exit *e = exit_at(j, n);
-    *e = (struct jit_exit){.region = s->r,
-                           .key = o->key,
-                           .stub = s->stubs,
+    *e = (struct jit_exit){.key = o->key,
+                           .stub = (uint32_t)(s->stubs - j->p->cache.rx),
                            .next = JIT_NO_EXIT,
                            .info = o->info,
                            .trap = o->trap,
                            .kind = o->kind,
-                           .by_stub = jump};
-    s->stubs += j->host->link_stub(j, jit_rw(j, e->stub), e->stub, n, false, jump);
+                           .mode = (uint8_t)(s->r->key >> 60),
+                           .by_stub = jump,
+                           .fixed = s->r->reform || o->kind != JIT_EXIT_DIRECT};
+    s->stubs += j->host->link_stub(j, jit_rw(j, s->stubs), s->stubs, n, false, jump);
     if (jump)
         s->stubs = (const uint8_t *)BASE_ALIGN_UP((uintptr_t)s->stubs, 8);
 }
@@ -177,7 +179,7 @@ static void make_exits(struct installer *s, const struct layout *l)
                 make_exit(s, s->r->exit_first + i, i < c->exits.len ? &c->exits.data[i] : &self,
                           jump);
     if (l->nexits > c->exits.len)
-        s->self = exit_at(j, s->r->exit_first + l->nexits - 1)->stub;
+        s->self = rx_at(j, exit_at(j, s->r->exit_first + l->nexits - 1)->stub);
 }
 
 /* ---- installing ------------------------------------------------------ */
@@ -189,12 +191,9 @@ static struct jit_region *record(struct jit *j, uint64_t key)
     size_t points = c->points.len * sizeof *c->points.data;
     size_t starts = c->map_start.len * sizeof *c->map_start.data;
     struct jit_region *r = jit_region_new(j, key, points + starts + c->map_bytes.len);
-    char *at = (char *)(r + 1);
     r->npoints = (uint32_t)c->points.len;
-    r->points = (struct jit_point *)at;
-    r->maps.start = (uint32_t *)(at + points);
-    r->maps.bytes = (uint8_t *)(at + points + starts);
-    r->maps.count = (uint32_t)c->map_start.len;
+    r->nmaps = (uint32_t)c->map_start.len;
+    char *at = (char *)jit_points(r);
     if (points)
         memcpy(at, c->points.data, points);
     if (starts)
@@ -209,8 +208,10 @@ struct jit_region *jit_install(struct jit *j, uint64_t key)
     struct jit_priv *p = j->p;
     struct jit_code *c = &p->code;
     struct layout l;
-    BASE_ASSERT(layout(j, &l));
+    if (!fits(j, &l))
+        return NULL;
     jit_cache_write_begin(j);
+    jit_cache_reserve(j, l.hot + c->len[JIT_HOT], l.cold);
     struct jit_region *r = record(j, key);
     struct installer s = {.j = j, .r = r};
     size_t hot = l.hot, cold = l.cold;
@@ -224,7 +225,7 @@ struct jit_region *jit_install(struct jit *j, uint64_t key)
     if (c->len[JIT_COLD])
         memcpy(p->cache.rw + cold, c->bytes[JIT_COLD], c->len[JIT_COLD]);
     r->exit_first = p->exits.count;
-    r->nexits = l.nexits;
+    r->nexits = (uint16_t)l.nexits;
     make_exits(&s, &l);
     for (size_t i = 0; i < c->relocs.len; i++)
         relocate(&s, &c->relocs.data[i]);
@@ -241,14 +242,14 @@ struct jit_region *jit_install(struct jit *j, uint64_t key)
 void jit_link(struct jit *j, uint32_t exit, struct jit_region *to)
 {
     struct jit_exit *e = exit_at(j, exit);
-    /* After a change of mode the target depends on more than the pc. */
-    if (e->kind != JIT_EXIT_DIRECT || e->linked || !to->code || !e->site || j->cfg.lockstep ||
-        j->cfg.no_link || e->region->reform || atomic_load(&to->dead))
+    if (e->fixed || e->linked || !to->code || !e->site || j->cfg.lockstep || j->cfg.no_link ||
+        atomic_load(&to->dead))
         return;
     jit_cache_write_begin(j);
-    const uint8_t *site = e->by_stub ? e->stub + j->host->link_stub_field : e->site;
+    const uint8_t *site =
+        rx_at(j, e->by_stub ? e->stub + (uint32_t)j->host->link_stub_field : e->site);
     j->host->patch(jit_rw(j, site), site, to->code);
-    e->linked = to;
+    e->linked = true;
     e->next = to->in_links;
     to->in_links = exit;
     j->stats.links++;
@@ -258,7 +259,7 @@ void jit_link_new(struct jit *j, const struct jit_region *r)
 {
     for (uint32_t i = 0; i < r->nexits; i++) {
         const struct jit_exit *e = exit_at(j, r->exit_first + i);
-        if (e->kind == JIT_EXIT_DIRECT) {
+        if (!e->fixed) {
             struct jit_region *to = jit_find(j->p, e->key);
             if (to)
                 jit_link(j, r->exit_first + i, to);
@@ -274,12 +275,13 @@ void jit_unlink(struct jit *j, struct jit_region *to)
     while (n != JIT_NO_EXIT) {
         struct jit_exit *e = exit_at(j, n);
         if (e->by_stub) {
-            const uint8_t *at = e->stub + j->host->link_stub_field;
-            j->host->patch(jit_rw(j, at), at, e->stub + j->host->link_stub_skip);
+            const uint8_t *at = rx_at(j, e->stub) + j->host->link_stub_field;
+            j->host->patch(jit_rw(j, at), at, rx_at(j, e->stub) + j->host->link_stub_skip);
         } else {
-            j->host->patch(jit_rw(j, e->site), e->site, e->stub);
+            const uint8_t *at = rx_at(j, e->site);
+            j->host->patch(jit_rw(j, at), at, rx_at(j, e->stub));
         }
-        e->linked = NULL;
+        e->linked = false;
         n = e->next;
         j->stats.unlinks++;
     }

@@ -182,7 +182,8 @@ static void check_map(struct jit_vcpu *v, const struct jit_region *r, const uint
     struct base_text diff = {0};
     bool agree = false;
     memcpy(raw, v->state, sizeof raw);
-    uint64_t pc = jit_map_apply(j, &d->region->maps, d->map, &v->regs, v->spill, v->state);
+    struct jit_maps maps = jit_maps_of(d->region);
+    uint64_t pc = jit_map_apply(j, &maps, d->map, &v->regs, v->spill, v->state);
     struct ir_mem mem = {u, do_load, do_store, do_rmw};
     memcpy(got, v->state, sizeof got);
     memcpy(v->state, before, sizeof got);

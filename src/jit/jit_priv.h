@@ -61,21 +61,22 @@ struct jit_maps {
     uint32_t count;
 };
 
+/* There are as many of these as regions, and every page of them costs a fault, so
+ * they are small: what varies in length lies behind the record (jit_ranges,
+ * jit_points, jit_maps_of). */
 struct jit_region {
     uint64_t key;
     _Atomic(uint64_t) next;  /* hash chain, see jit_region.c */
     const uint8_t *code;     /* hot section where it runs; NULL: interpreted */
     const uint8_t *cold;
-    uint32_t hot_len, cold_len; /* cold: link stubs included */
-    uint32_t cold_code;         /* cold without them */
-    uint32_t exit_first, nexits;
-    uint32_t in_links;       /* list of exits linked to here, JIT_NO_EXIT ends it */
-    uint32_t npoints;
-    const struct jit_point *points;
-    struct jit_maps maps;
     uint64_t hash;           /* of the guest bytes */
     struct ir_func *ir;      /* interpreted: the region's own copy */
-    struct jit_range range[JIT_RANGES];
+    uint32_t hot_len, cold_len; /* cold: link stubs included */
+    uint32_t cold_code;         /* cold without them */
+    uint32_t exit_first;
+    uint32_t in_links;       /* list of exits linked to here, JIT_NO_EXIT ends it */
+    uint32_t npoints, nmaps;
+    uint16_t nexits;
     uint16_t nguest;         /* guest instructions */
     uint8_t nranges;
     bool writable;           /* the guest could write some of its bytes */
@@ -83,20 +84,35 @@ struct jit_region {
     bool once;               /* has effects that cannot be undone and run again */
     _Atomic(bool) dead;      /* forgotten: not in the hash any more */
 };
+static inline struct jit_range *jit_ranges(const struct jit_region *r)
+{
+    return (struct jit_range *)(r + 1);
+}
+static inline struct jit_point *jit_points(const struct jit_region *r)
+{
+    return (struct jit_point *)(jit_ranges(r) + r->nranges);
+}
+static inline struct jit_maps jit_maps_of(const struct jit_region *r)
+{
+    const uint32_t *start = (const uint32_t *)(jit_points(r) + r->npoints);
+    return (struct jit_maps){(const uint8_t *)(start + r->nmaps), start, r->nmaps};
+}
 enum { JIT_NO_EXIT = 0xffffffffu };
 
-/* An exit of a region (numbers up from 0, exit_id in generated code). */
+/* An exit of a region (numbers up from 0, exit_id in generated code). Addresses
+ * are offsets in the code cache. */
 struct jit_exit {
-    struct jit_region *region;
-    struct jit_region *linked; /* where it goes now, or NULL */
     uint64_t key;
-    const uint8_t *site;       /* rel32 to patch; NULL: none */
-    const uint8_t *stub;
-    uint32_t next;             /* in linked's in_links */
+    uint32_t site;             /* rel32 to patch; 0: none */
+    uint32_t stub;
+    uint32_t next;             /* in the in_links of the region it is linked to */
     uint32_t info;
     uint16_t trap;
     uint8_t kind;
+    uint8_t mode;              /* of its region */
     bool by_stub;              /* linked by the jump in front of the stub */
+    bool fixed;                /* never linked: what follows depends on more than the pc */
+    bool linked;
 };
 
 /* A place that leaves through a state map. */
@@ -144,6 +160,7 @@ struct jit_cache {
     size_t size;
     size_t hot_start;      /* behind the stubs */
     size_t hot, cold;      /* hot grows up, cold grows down; offsets */
+    size_t hot_ready, cold_ready; /* populated up to, down to (jit_cache_reserve) */
     _Atomic(uint32_t) *users; /* processes that share the memory (fork) */
 };
 
@@ -269,6 +286,8 @@ void jit_cache_free(struct jit *j);
 /* Must come before anything is written to the cache (lock held): makes our own
  * copy if another process shares it. */
 void jit_cache_write_begin(struct jit *j);
+/* The same, and brings in the pages for code up to hot and from cold on. */
+void jit_cache_reserve(struct jit *j, size_t hot, size_t cold);
 static inline uint8_t *jit_rw(const struct jit *j, const uint8_t *rx)
 {
     return j->p->cache.rw + (rx - j->p->cache.rx);
@@ -280,9 +299,7 @@ static inline bool jit_in_cache(const struct jit *j, uint64_t pc)
 
 /* ---- jit_install.c: from struct jit_code to a runnable region ---------- */
 
-/* Room for p->code? */
-bool jit_install_fits(struct jit *j);
-/* Installs p->code as the region of key (lock held, room checked). */
+/* Installs p->code as the region of key (lock held); NULL: no room. */
 struct jit_region *jit_install(struct jit *j, uint64_t key);
 void jit_link(struct jit *j, uint32_t exit, struct jit_region *to);
 /* Links r's exits whose targets are there already. */

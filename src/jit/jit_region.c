@@ -157,8 +157,8 @@ static void page_add(struct jit_priv *p, uint64_t number, struct jit_region *r)
 static void index_region(struct jit_priv *p, struct jit_region *r)
 {
     for (unsigned i = 0; i < r->nranges; i++) {
-        uint64_t first = r->range[i].start >> JIT_PAGE_BITS;
-        uint64_t last = (r->range[i].start + r->range[i].len - 1) >> JIT_PAGE_BITS;
+        uint64_t first = jit_ranges(r)[i].start >> JIT_PAGE_BITS;
+        uint64_t last = (jit_ranges(r)[i].start + jit_ranges(r)[i].len - 1) >> JIT_PAGE_BITS;
         for (uint64_t n = first; n <= last; n++)
             page_add(p, n, r);
     }
@@ -170,12 +170,13 @@ struct jit_region *jit_region_new(struct jit *j, uint64_t key, size_t extra)
 {
     struct jit_priv *p = j->p;
     const struct jit_formed *d = &p->formed;
-    struct jit_region *r = base_arena_alloc(&p->arena, sizeof *r + extra);
+    struct jit_region *r =
+        base_arena_alloc(&p->arena, sizeof *r + d->nranges * sizeof *d->range + extra);
     memset(r, 0, sizeof *r);
     r->key = key;
     r->in_links = JIT_NO_EXIT;
     r->nranges = (uint8_t)d->nranges;
-    memcpy(r->range, d->range, d->nranges * sizeof *d->range);
+    memcpy(jit_ranges(r), d->range, d->nranges * sizeof *d->range);
     r->writable = d->writable;
     r->reform = d->reform;
     return r;
@@ -185,7 +186,7 @@ void jit_region_publish(struct jit *j, struct jit_region *r)
 {
     struct jit_priv *p = j->p;
     if (r->writable) {
-        if (!jit_hash_ranges(j, r->range, r->nranges, &r->hash))
+        if (!jit_hash_ranges(j, jit_ranges(r), r->nranges, &r->hash))
             r->hash = 0;
         base_vec_push(&p->writable, r);
     }
@@ -197,7 +198,7 @@ void jit_region_publish(struct jit *j, struct jit_region *r)
     j->stats.regions++;
     j->stats.guest_insns += r->nguest;
     if (j->cfg.translated && r->code)
-        j->cfg.translated(j->cfg.ctx, r->range[0].start,
+        j->cfg.translated(j->cfg.ctx, jit_ranges(r)[0].start,
                           (const uint8_t *const[2]){r->code, r->cold},
                           (const uint32_t[2]){r->hot_len, r->cold_len});
 }
@@ -265,9 +266,10 @@ const struct jit_point *jit_point_by_code(const struct jit_region *r, uint64_t p
 {
     uint64_t hot = pc - (uint64_t)(uintptr_t)r->code;
     uint64_t cold = pc - (uint64_t)(uintptr_t)r->cold;
-    for (unsigned i = 0; i < r->npoints; i++)
-        if (r->points[i].off == (r->points[i].section == JIT_HOT ? hot : cold))
-            return &r->points[i];
+    const struct jit_point *at = jit_points(r), *end = at + r->npoints;
+    for (; at < end; at++)
+        if (at->off == (at->section == JIT_HOT ? hot : cold))
+            return at;
     return NULL;
 }
 
@@ -293,7 +295,7 @@ static void forget(struct jit *j, struct jit_region *r)
 static bool overlaps(const struct jit_region *r, uint64_t start, uint64_t len)
 {
     for (unsigned i = 0; i < r->nranges; i++)
-        if (r->range[i].start - start < len || start - r->range[i].start < r->range[i].len)
+        if (jit_ranges(r)[i].start - start < len || start - jit_ranges(r)[i].start < jit_ranges(r)[i].len)
             return true;
     return false;
 }
@@ -309,7 +311,7 @@ static void forget_on_page(struct jit *j, struct jit_page *s, uint64_t start, ui
         if (!atomic_load(&r->dead) && overlaps(r, start, len)) {
             uint64_t h;
             bool same = changed_only && r->writable &&
-                        jit_hash_ranges(j, r->range, r->nranges, &h) && h == r->hash;
+                        jit_hash_ranges(j, jit_ranges(r), r->nranges, &h) && h == r->hash;
             if (!same)
                 forget(j, r);
         }
@@ -361,7 +363,7 @@ void jit_code_changed(struct jit *j, uint64_t start, uint64_t len)
             struct jit_region *r = p->writable.data[i];
             uint64_t h;
             if (!atomic_load(&r->dead) &&
-                !(jit_hash_ranges(j, r->range, r->nranges, &h) && h == r->hash))
+                !(jit_hash_ranges(j, jit_ranges(r), r->nranges, &h) && h == r->hash))
                 forget(j, r);
             if (!atomic_load(&r->dead))
                 p->writable.data[keep++] = r;

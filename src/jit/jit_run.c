@@ -86,14 +86,14 @@ static struct jit_region *compile(struct jit *j, struct jit_vcpu *self, uint64_t
         gave_up(j, c->gave_up ? c->gave_up : "no reason given");
         return NULL;
     }
-    if (!jit_install_fits(j)) {
+    struct jit_region *r = jit_install(j, key);
+    if (!r) {
         jit_flush(j, self);
-        if (!jit_install_fits(j)) {
-            gave_up(j, "region larger than the code cache");
-            return NULL;
-        }
+        r = jit_install(j, key);
     }
-    return jit_install(j, key);
+    if (!r)
+        gave_up(j, "region larger than the code cache");
+    return r;
 }
 
 static void verify(const struct ir_func *f)
@@ -107,6 +107,38 @@ static void verify(const struct ir_func *f)
     }
 }
 
+/* --stats: CPU time, for on a busy machine the clock says nothing. Reading it is a
+ * system call, so it is read for one region in sixteen (not the first, which
+ * also makes the compiler's buffers), and what a reading costs is measured and
+ * taken away. */
+enum { SAMPLE_EVERY = 16, SAMPLE_AT = 5 };
+
+struct sample {
+    bool on;
+    uint64_t cost, start, formed;
+};
+
+static struct sample sample_begin(const struct jit *j)
+{
+    struct sample s = {.on = j->cfg.stats && j->stats.regions % SAMPLE_EVERY == SAMPLE_AT};
+    if (base_unlikely(s.on)) {
+        uint64_t t = base_thread_cpu_ns();
+        s.start = base_thread_cpu_ns();
+        s.cost = s.start - t;
+    }
+    return s;
+}
+
+static uint64_t less(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
+
+static void sample_end(struct jit *j, const struct sample *s, unsigned insns)
+{
+    uint64_t end = base_thread_cpu_ns();
+    j->stats.lift_ns += less(s->formed - s->start, s->cost);
+    j->stats.compile_ns += less(end - s->formed, s->cost);
+    j->stats.timed_insns += insns;
+}
+
 struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t key)
 {
     struct jit_priv *p = j->p;
@@ -115,10 +147,11 @@ struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t 
         return r;
     struct ir_func *f = p->func;
     unsigned mode = self ? jit_mode_of(self) : 0;
-    uint64_t t0 = j->cfg.stats ? base_now_ns() : 0;
+    struct sample sample = sample_begin(j);
     if (!form_guarded(j, self, f, key ^ (uint64_t)mode << 60, mode, 0))
         return NULL;
-    uint64_t t1 = j->cfg.stats ? base_now_ns() : 0;
+    if (base_unlikely(sample.on))
+        sample.formed = base_thread_cpu_ns();
     if (j->cfg.lockstep || j->cfg.deopt_always || j->cfg.random_ra)
         verify(f);
     if (p->compiles)
@@ -134,10 +167,8 @@ struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t 
     jit_region_publish(j, r);
     jit_link_new(j, r);
     j->stats.ir_ins += f->nins - IR_BIAS;
-    if (j->cfg.stats) {
-        j->stats.lift_ns += t1 - t0;
-        j->stats.compile_ns += base_now_ns() - t1;
-    }
+    if (base_unlikely(sample.on))
+        sample_end(j, &sample, f->nguest);
     if (j->cfg.dump)
         jit_dump_region(j, j->cfg.dump_file, j->cfg.dump, f, r);
     return r;
@@ -293,7 +324,8 @@ static int after_deopt(struct jit_vcpu *v)
     struct jit *j = v->jit;
     const struct jit_deopt *d =
         jit_table_at(&j->p->deopts, v->exit_id & ~(uint32_t)JIT_EXIT_DEOPT, sizeof *d);
-    jit_map_apply(j, &d->region->maps, d->map, &v->regs, v->spill, v->state);
+    struct jit_maps maps = jit_maps_of(d->region);
+    jit_map_apply(j, &maps, d->map, &v->regs, v->spill, v->state);
     if (v->poll)
         return GO_ON; /* the loop stops there */
     j->stats.exits_deopt++;
@@ -309,8 +341,7 @@ uint64_t jit_exit_pc(struct jit_vcpu *v)
     if (v->exit_id == JIT_EXIT_MISS)
         return v->exit_arg ^ (uint64_t)jit_mode_of(v) << 60;
     const struct jit_exit *e = jit_table_at(&j->p->exits, v->exit_id, sizeof *e);
-    unsigned mode = (unsigned)(e->region->key >> 60);
-    return j->cfg.guest->mode ? e->key ^ (uint64_t)mode << 60 : e->key;
+    return j->cfg.guest->mode ? e->key ^ (uint64_t)e->mode << 60 : e->key;
 }
 
 /* Acts on exit_id; *from is the exit to link if it is a direct one. */

@@ -2,13 +2,19 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * x86-64-v2 is required; everything else is found with CPUID at start and can be
- * taken away (--features=-avx2), which is how the fallbacks are tested.
+ * taken away (--features=-avx2), which is how the fallbacks are tested. In a
+ * virtual machine each CPUID is an exit to the hypervisor (some 30 us): the C
+ * library has executed them all and has the results.
  */
 #include "host/x64/x64.h"
 #include "host/x64/x64_emit.h"
 #include "host/x64/x64_stubs.h"
 
 #include <cpuid.h>
+#if defined __GLIBC__ && __has_include(<sys/platform/x86.h>)
+#include <sys/platform/x86.h>
+#define X64_GLIBC_CPUID
+#endif
 
 #ifdef X64_CAPSTONE
 #include <capstone/capstone.h>
@@ -56,19 +62,37 @@ static uint32_t xcr0(void)
     return lo;
 }
 
+struct cpuid {
+    uint32_t c1, b7, ce; /* leaf 1 ecx, leaf 7 ebx, leaf 0x80000001 ecx */
+};
+
+static struct cpuid cpuid(void)
+{
+    struct cpuid id = {0};
+#ifdef X64_GLIBC_CPUID
+    id.c1 = __x86_get_cpuid_feature_leaf(CPUID_INDEX_1)->cpuid_array[2];
+    id.b7 = __x86_get_cpuid_feature_leaf(CPUID_INDEX_7)->cpuid_array[1];
+    id.ce = __x86_get_cpuid_feature_leaf(CPUID_INDEX_80000001)->cpuid_array[2];
+#else
+    uint32_t a, b, c, d;
+    __get_cpuid(1, &a, &b, &id.c1, &d);
+    __get_cpuid_count(7, 0, &a, &id.b7, &c, &d);
+    __get_cpuid(0x80000001u, &a, &b, &id.ce, &d);
+#endif
+    return id;
+}
+
 static uint32_t detect(bool *v2)
 {
     /* SSE3 SSSE3 CX16 SSE4.1 SSE4.2 POPCNT */
     const uint32_t need = 1u << 0 | 1u << 9 | 1u << 13 | 1u << 19 | 1u << 20 | 1u << 23;
-    uint32_t a, b1 = 0, c1 = 0, b7 = 0, c7 = 0, ce = 0, d, found = 0;
-    __get_cpuid(1, &a, &b1, &c1, &d);
-    __get_cpuid_count(7, 0, &a, &b7, &c7, &d);
-    __get_cpuid(0x80000001u, &a, &b1, &ce, &d);
-    *v2 = (c1 & need) == need;
-    uint32_t os = c1 >> 27 & 1 ? xcr0() : 0;
+    const struct cpuid id = cpuid();
+    uint32_t found = 0;
+    *v2 = (id.c1 & need) == need;
+    uint32_t os = id.c1 >> 27 & 1 ? xcr0() : 0;
     for (unsigned i = 0; i < BASE_ARRAY_SIZE(features); i++) {
         const struct feature *f = &features[i];
-        uint32_t word = f->leaf == 1 ? c1 : f->leaf == 7 ? b7 : ce;
+        uint32_t word = f->leaf == 1 ? id.c1 : f->leaf == 7 ? id.b7 : id.ce;
         if ((word & f->mask) == f->mask && (os & f->xcr0) == f->xcr0 &&
             (found & f->needs) == f->needs)
             found |= f->bit;
