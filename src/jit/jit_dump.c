@@ -199,7 +199,8 @@ static void explain_region(struct jit *j, const struct jit_region *r, FILE *out)
     dump_exits(j, r, &rest);
     for (uint32_t i = 0; i < r->npoints; i++) {
         base_text_printf(&rest, "  fault at %s+%x: ",
-                         jit_points(r)[i].section == JIT_HOT ? "hot" : "cold", jit_points(r)[i].off);
+                         jit_points(r)[i].section == JIT_HOT ? "hot" : "cold",
+                         jit_points(r)[i].off);
         jit_map_print(j, &maps, jit_points(r)[i].map, &rest);
     }
     fprintf(out, "%s\n", rest.data);

@@ -294,8 +294,9 @@ static void forget(struct jit *j, struct jit_region *r)
 
 static bool overlaps(const struct jit_region *r, uint64_t start, uint64_t len)
 {
+    const struct jit_range *g = jit_ranges(r);
     for (unsigned i = 0; i < r->nranges; i++)
-        if (jit_ranges(r)[i].start - start < len || start - jit_ranges(r)[i].start < jit_ranges(r)[i].len)
+        if (g[i].start - start < len || start - g[i].start < g[i].len)
             return true;
     return false;
 }

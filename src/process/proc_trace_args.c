@@ -446,7 +446,8 @@ static void put_clone_args(struct base_text *out, uint64_t addr, uint64_t size)
     if (c.flags & CLONE_PARENT_SETTID)
         base_text_printf(out, ", parent_tid=%#llx", U(c.parent_tid));
     base_text_printf(out, ", exit_signal=%s",
-                     c.exit_signal ? proc_trace_signame((int)c.exit_signal, name, sizeof name) : "0");
+                     c.exit_signal ? proc_trace_signame((int)c.exit_signal, name, sizeof name)
+                                   : "0");
     if (c.stack)
         base_text_printf(out, ", stack=%#llx, stack_size=%#llx", U(c.stack), U(c.stack_size));
     if (c.flags & CLONE_SETTLS)

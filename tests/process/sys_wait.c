@@ -27,8 +27,10 @@ static void unused_arguments(void)
     struct timespec soon = {0, 1000000};
     pthread_t t;
 
-    RES("wake nobody, junk in unused arguments", futex(&word, FUTEX_WAKE, 1, junk, (void *)junk, junk));
-    RES("wake private, junk", futex(&word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, junk, (void *)junk, junk));
+    RES("wake nobody, junk in unused arguments",
+        futex(&word, FUTEX_WAKE, 1, junk, (void *)junk, junk));
+    RES("wake private, junk",
+        futex(&word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, junk, (void *)junk, junk));
     RES("wake bitset, junk", futex(&word, FUTEX_WAKE_BITSET, 1, junk, (void *)junk, 1));
     RES("wait other value, junk", futex(&word, FUTEX_WAIT, 1, 0, (void *)junk, junk));
     RES("wait timeout, junk", futex(&word, FUTEX_WAIT, 0, (long)&soon, (void *)junk, junk));

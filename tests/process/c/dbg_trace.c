@@ -33,7 +33,8 @@ int main(int argc, char **argv)
     write(fd[1], "0123456789012345678901234567890123456789", 40);
     fcntl(fd[0], F_SETFD, 0);
     fcntl(fd[0], F_GETFD);
-    m = mmap(NULL, 12288, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    m = mmap(NULL, 12288, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+             0);
     mprotect(m, 4096, PROT_NONE);
     madvise(m, 4096, MADV_DONTNEED);
     munmap(m, 12288);
