@@ -323,7 +323,10 @@ static ir_ref ir_fold_trunc(struct ir_func *f, uint32_t head, ir_ref a)
     case IR_ZEXT:
         src = ir_ty(f, i->a);
         if (src == ty) return i->a;
-        return ir_fold1(f, ir_bits(src) < ir_bits(ty) ? i->op : IR_TRUNC, ty, i->a);
+        /* Of a narrower source it stays a truncation: a host reads it from
+         * the extended value for nothing, another extension would cost. */
+        if (ir_bits(src) > ir_bits(ty)) return ir_fold1(f, IR_TRUNC, ty, i->a);
+        break;
     case IR_AND:
         if (ir_kb(f, i->b) && (ir_kval(f, i->b) & ir_mask(ty)) == ir_mask(ty))
             return ir_fold1(f, IR_TRUNC, ty, i->a);

@@ -15,8 +15,10 @@
  * register above. What reloads from: constants are made anew; the entry value
  * of an unpinned slot is still in the state as long as no PUT lies above;
  * the entry value of a pinned slot is stored to its state slot at the top
- * (X64_V_HOME); any other value is stored to a spill slot where it is defined
- * (X64_V_SPILL). Reloads are moves and keep the flags.
+ * (X64_V_HOME); a value that an unpinned slot holds here is read from there,
+ * and the PUT that wrote it is a store (put_wanted); any other value is stored
+ * to a spill slot where it is defined (X64_V_SPILL). Reloads are moves and
+ * keep the flags.
  */
 #include "host/x64/x64_t1.h"
 
@@ -136,35 +138,60 @@ static unsigned x64_new_spill(struct x64_t1 *t)
     return t->nspill++;
 }
 
-/* Where value r (not a constant) can be had from memory; sees to it that it
- * is put there. */
-static struct x64_mem x64_backing(struct x64_t1 *t, ir_ref r)
+/* The unpinned slot that holds r here, or -1. */
+static int x64_slot_holding(const struct x64_t1 *t, ir_ref r)
+{
+    uint64_t unpinned = t->touched & ~t->pinned;
+
+    if (t->barrier) /* touched is not known by segment */
+        return -1;
+    for (; unpinned; unpinned &= unpinned - 1) {
+        int slot = __builtin_ctzll(unpinned);
+
+        if (t->cur[slot] == r)
+            return slot;
+    }
+    return -1;
+}
+
+/* Where value r (not a constant) can be had from memory here, and sees to it
+ * that it is put there: *slot is the slot whose place in the state it is, or
+ * -1 for its spill slot. */
+static struct x64_mem x64_backing(struct x64_t1 *t, ir_ref r, int *slot)
 {
     struct x64_val *v = &t->val[r];
-    int slot = x64_entry_slot(t, r);
 
-    if (slot >= 0 && (t->pinned >> slot & 1)) {
+    *slot = x64_entry_slot(t, r);
+    if (*slot >= 0 && (t->pinned >> *slot & 1)) {
         v->flags |= X64_V_HOME;
-        t->watch |= 1ull << slot;
-        return x64_slot_mem(t, (unsigned)slot);
+        t->watch |= 1ull << *slot;
+        return x64_slot_mem(t, (unsigned)*slot);
     }
-    if (slot >= 0 && t->cur[slot] == IR_NIL && !(v->flags & X64_V_SPILL))
-        return x64_slot_mem(t, (unsigned)slot);
-    if (!(v->flags & X64_V_SPILL)) {
-        v->flags |= X64_V_SPILL;
-        v->spill = (uint8_t)x64_new_spill(t);
+    if (v->flags & X64_V_SPILL) {
+        *slot = -1;
+        return x64_spill_mem(v->spill);
     }
+    if (*slot >= 0 && t->cur[*slot] == IR_NIL)
+        return x64_slot_mem(t, (unsigned)*slot);
+    *slot = x64_slot_holding(t, r);
+    if (*slot >= 0) { /* its PUT lies above and must be a store */
+        t->put_wanted |= 1ull << *slot;
+        return x64_slot_mem(t, (unsigned)*slot);
+    }
+    v->flags |= X64_V_SPILL;
+    v->spill = (uint8_t)x64_new_spill(t);
     return x64_spill_mem(v->spill);
 }
 
 void x64_evict_reg(struct x64_t1 *t, unsigned reg)
 {
     ir_ref r = t->owner[reg];
+    int slot;
 
     if (ir_is_const(r))
         x64_load_const(t, reg, r);
     else
-        x64_load_state(t, reg, x64_backing(t, r));
+        x64_load_state(t, reg, x64_backing(t, r, &slot));
     x64_free(t, r);
 }
 
@@ -424,8 +451,10 @@ unsigned x64_convention(struct x64_t1 *t, struct x64_move *m, bool final)
             continue;
         }
         if (v->reg == X64_NONE && !x64_try_alloc(t, r)) {
+            int from;
+
             m[n++] = (struct x64_move){.dst = (uint8_t)home, .kind = X64_MOVE_MEM,
-                                       .disp = x64_backing(t, r).disp};
+                                       .disp = x64_backing(t, r, &from).disp};
             continue;
         }
         if (v->reg != home)
@@ -544,11 +573,13 @@ unsigned x64_map_pc(struct x64_t1 *t, uint64_t pc)
         if (v->reg == X64_NONE && !(v->flags & (X64_V_SPILL | X64_V_HOME)))
             x64_try_alloc(t, r);
         if (v->reg == X64_NONE) {
-            x64_backing(t, r);
-            if (v->flags & X64_V_SPILL)
+            int from;
+
+            x64_backing(t, r, &from);
+            if (from < 0)
                 jit_map_add(t->c, slot, JIT_LOC_SPILL, how, v->spill);
             else
-                jit_map_add(t->c, slot, JIT_LOC_STATE, how, (unsigned)x64_entry_slot(t, r));
+                jit_map_add(t->c, slot, JIT_LOC_STATE, how, (unsigned)from);
         } else if (v->reg >= XMM0) {
             if (how != JIT_HOW_COPY || (int)v->reg != x64_home(t, slot))
                 jit_map_add(t->c, slot, JIT_LOC_FPR, how, v->reg - XMM0);
@@ -560,4 +591,13 @@ unsigned x64_map_pc(struct x64_t1 *t, uint64_t pc)
     return jit_map_end(t->c);
 }
 
-unsigned x64_map(struct x64_t1 *t) { return x64_map_pc(t, t->pc); }
+/* Less than one instruction in three asks, and its IMARK is near. */
+uint64_t x64_pc(const struct x64_t1 *t)
+{
+    for (ir_ref r = t->at; r >= IR_BIAS; r--)
+        if (x64_ins(t, r)->op == IR_IMARK)
+            return ir_imark_pc(x64_ins(t, r));
+    return 0;
+}
+
+unsigned x64_map(struct x64_t1 *t) { return x64_map_pc(t, x64_pc(t)); }

@@ -468,8 +468,9 @@ static void x64_put(struct x64_t1 *t, struct ir_ins *i)
     if (t->pinned >> slot & 1) {
         if (t->val[v].hint == X64_NONE)
             t->val[v].hint = (uint8_t)x64_home(t, slot);
-    } else if (t->put_seen[slot] != t->snaps) {
+    } else if (t->put_seen[slot] != t->snaps || (slot < 64 && (t->put_wanted >> slot & 1))) {
         t->put_seen[slot] = t->snaps;
+        t->put_wanted &= ~(1ull << (slot & 63));
         if (x64_ref_fp(t, v))
             t->val[v].flags |= X64_V_CANON;
         x64_store_value(t, x64_slot_mem(t, slot), v);
@@ -555,7 +556,7 @@ static void x64_helper(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
     unsigned n = x64_convention(t, m, true);
 
     /* in the convention the map says that all is at home */
-    jit_map_begin(t->c, t->pc);
+    jit_map_begin(t->c, x64_pc(t));
     x64_return_point(t, jit_map_end(t->c));
     x64_call(t, JIT_RELOC_PC32_STUB, JIT_STUB_SLOW_STATE);
     x64_moves(t, m, n);
@@ -585,7 +586,6 @@ static void x64_prepass(struct x64_t1 *t)
     for (ir_ref r = f->nk; r < IR_BIAS; r++)
         t->val[r] = none;
     x64_untouched(t);
-    t->nmarks = 0;
     t->barrier = false;
     for (ir_ref r = IR_BIAS; r < f->nins; r++) {
         const struct ir_ins *i = &f->ins[r];
@@ -665,11 +665,9 @@ static void x64_instruction(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
     switch (i->op) {
     case IR_IMARK:
         if (base_unlikely(t->c->want_marks))
-            x64_mark(t, t->pc);
+            x64_mark(t, ir_imark_pc(i));
         if (t->out.p - t->buf[t->sec] < X64_ROOM || t->other - t->buf[!t->sec] < X64_ROOM)
             t->gave_up = "region too large";
-        t->nmarks--;
-        t->pc = t->nmarks ? ir_imark_pc(x64_ins(t, t->marks[t->nmarks - 1])) : 0;
         return;
     case IR_PUT: x64_put(t, i); return;
     case IR_GET: x64_get(t, r, i); return;
@@ -757,17 +755,15 @@ static void x64_pins(struct x64_t1 *t)
 
 static struct x64_t1 *x64_scratch(struct jit *j)
 {
-    /* one block: the struct, values, marks, two code buffers */
+    /* one block: the struct, values, two code buffers */
     size_t nval = IR_BIAS + IR_MAX_INS + IR_MAX_SLOTS;
     size_t size = sizeof(struct x64_t1) + nval * sizeof(struct x64_val) +
-                  IR_MAX_INS * sizeof(uint32_t) + X64_HOT_MAX + X64_COLD_MAX;
+                  X64_HOT_MAX + X64_COLD_MAX;
     struct x64_t1 *t = base_alloc(size);
     uint8_t *p = (uint8_t *)(t + 1);
 
     t->val = (struct x64_val *)p;
     p += nval * sizeof(struct x64_val);
-    t->marks = (uint32_t *)p;
-    p += IR_MAX_INS * sizeof(uint32_t);
     t->buf[JIT_HOT] = p;
     t->end[JIT_HOT] = t->buf[JIT_COLD] = p + X64_HOT_MAX;
     t->end[JIT_COLD] = t->buf[JIT_COLD] + X64_COLD_MAX;
@@ -795,6 +791,7 @@ int x64_compile(struct jit *j, struct ir_func *f, struct jit_code *c)
     t->other = t->end[JIT_COLD];
     t->snaps = 0;
     memset(t->put_seen, 0, f->guest->nslots * sizeof *t->put_seen);
+    t->put_wanted = 0;
     t->nspill = t->nlit = 0;
     t->lock = 0;
     t->gave_up = NULL;
@@ -803,7 +800,6 @@ int x64_compile(struct jit *j, struct ir_func *f, struct jit_code *c)
         c->gave_up = "value across a helper that changes the state";
         return -1;
     }
-    t->pc = t->nmarks ? ir_imark_pc(x64_ins(t, t->marks[t->nmarks - 1])) : 0;
     t->at = --r;
     r -= x64_region_exit(t, r, x64_ins(t, r));
     while (r > IR_BIAS && !t->gave_up) {

@@ -78,10 +78,8 @@ struct x64_t1 {
     uint64_t watch;     /* pinned slots that may not be at home */
     uint32_t snaps;     /* points passed at which the state must be exact */
     uint32_t put_seen[IR_MAX_SLOTS];
+    uint64_t put_wanted; /* slots whose next PUT above must be a store */
     unsigned nspill;
-    uint64_t pc;        /* of the current guest instruction */
-    uint32_t *marks;    /* refs of the IMARKs */
-    uint32_t nmarks;    /* how many are still above */
     ir_ref at;          /* instruction being emitted */
     uint64_t lit[X64_MAX_LITS];
     unsigned nlit;
@@ -191,6 +189,7 @@ void x64_region_top(struct x64_t1 *t);    /* ... at its entry */
 /* State map of this point; keeps the values it needs alive. */
 unsigned x64_map(struct x64_t1 *t);
 unsigned x64_map_pc(struct x64_t1 *t, uint64_t pc);
+uint64_t x64_pc(const struct x64_t1 *t); /* of the guest instruction being emitted */
 
 /* ---- sections, relocations ------------------------------------------- */
 
