@@ -44,7 +44,6 @@ static void loop_trap(struct proc_thread *t)
     case IR_TRAP_SYSCALL: loop_syscall(t); break;
     case IR_TRAP_BREAK: proc_signal_force(t, SIGTRAP, TRAP_BRKPT, pc); break;
     case IR_TRAP_ILLEGAL: proc_signal_force(t, SIGILL, ILL_ILLOPC, pc); break;
-    case IR_TRAP_FENCEI: jit_code_changed(t->proc->jit, 0, PROC_TASK_SIZE); break;
     case IR_TRAP_ALIGN:
         /* info is unused: the address is not told; the kernel gives it */
         proc_signal_force(t, SIGBUS, BUS_ADRALN, t->vcpu->stop.addr);
