@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * x86-64-v2 is required; everything else is found with CPUID at start and can be
- * taken away (--features=-avx2), which is how the fallbacks are tested. In a
+ * taken away (--cpu-features=-avx2), which is how the fallbacks are tested. In a
  * virtual machine each CPUID is an exit to the hypervisor (some 30 us): the C
  * library has executed them all and has the results.
  */
