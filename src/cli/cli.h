@@ -20,6 +20,7 @@ struct cli_binfmt {
     const char *root;                /* write files below it, NULL: register */
     const char *dir;                 /* where binfmt_misc is mounted */
     bool replace, user;
+    bool dynamic;                    /* found out: not fit for a chroot */
 };
 
 /* What all options of all sub-commands write into. */

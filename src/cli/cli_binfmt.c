@@ -253,7 +253,7 @@ static bool has_elf_interpreter(const char *path)
 }
 
 /* The line for the kernel's register file, and for binfmt.d. */
-static int make_line(const struct cli_args *args, char *line, size_t size)
+static int make_line( struct cli_args *args, char *line, size_t size)
 {
     const char *flags = args->binfmt.flags ? args->binfmt.flags : "POCF";
     const char *path = args->binfmt.interpreter;
@@ -279,9 +279,7 @@ static int make_line(const struct cli_args *args, char *line, size_t size)
     if (access(path, X_OK) < 0)
         return cli_error("binfmt: %s: %s (it is a link to isomer: ln -s isomer %s)", path,
                          strerror(errno), path);
-    if (strchr(flags, 'F') && has_elf_interpreter(path))
-        cli_error("binfmt: warning: %s is linked dynamically and will not start in a chroot "
-                  "(build with: meson setup -Dstatic=true)", path);
+    args->binfmt.dynamic = strchr(flags, 'F') && has_elf_interpreter(path);
     return 0;
 }
 
@@ -299,7 +297,7 @@ static int remove_entry(const char *dir, const char *name)
     return error ? failed(path, error) : 0;
 }
 
-static int do_register(const struct cli_args *args, const char *dir)
+static int do_register( struct cli_args *args, const char *dir)
 {
     char line[512], path[PATH_MAX];
     struct entry e;
@@ -325,6 +323,9 @@ static int do_register(const struct cli_args *args, const char *dir)
                   "root: isomer binfmt --user)");
         return ISOMER_EXIT_FAILURE;
     }
+    if (!error && args->binfmt.dynamic)
+        cli_error("binfmt: warning: isomer is linked dynamically and will not start in a chroot "
+                  "(build with: meson setup -Dstatic=true)");
     return error ? failed(path, error) : 0;
 }
 
@@ -347,7 +348,7 @@ static int conf_path(const char *root, char *path, size_t size, bool make)
     return 0;
 }
 
-static int install_conf(const struct cli_args *args)
+static int install_conf( struct cli_args *args)
 {
     char line[512], path[PATH_MAX];
     int status = make_line(args, line, sizeof line), error;
@@ -443,7 +444,7 @@ static int enter_as_user(void)
     return error ? error : write_map(getpid(), "gid_map", gid);
 }
 
-static int run_in_namespace(const struct cli_args *args, const char *dir, int argc, char **argv)
+static int run_in_namespace( struct cli_args *args, const char *dir, int argc, char **argv)
 {
     char *shell[] = {getenv("SHELL") ? getenv("SHELL") : "/bin/sh", NULL};
     char **command = argc ? argv : shell;
