@@ -195,7 +195,7 @@ struct ir_guest {
     /* Lift the instruction at pc (bytes[0..avail) are readable; avail >= 2).
      * Emits IR; the caller has emitted IMARK. An instruction cut off by avail
      * returns false (a fetch fault at pc + avail). An illegal one lifts to
-     * TRAP. */
+     * TRAP. Fills all of *flow. */
     bool (*lift)(struct ir_func *f, uint64_t pc, const uint8_t *bytes, size_t avail,
                  struct ir_flow *flow);
     /* Text of the instruction at bytes; returns its length (0: cut off). */

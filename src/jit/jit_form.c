@@ -28,7 +28,7 @@ struct reader {
     uint64_t start;
     const uint8_t *bytes;
     size_t len;
-    bool writable;
+    size_t inner; /* any instruction that begins before this offset is all there */
     uint8_t seam[32]; /* an instruction across two windows */
 };
 
@@ -44,19 +44,21 @@ static bool window_at(struct reader *r, uint64_t pc)
     r->start = pc;
     r->bytes = bytes;
     r->len = n;
+    r->inner = n < r->j->cfg.guest->max_len ? 0 : n - r->j->cfg.guest->max_len + 1;
     r->j->p->formed.writable |= writable;
     return true;
 }
 
-/* Bytes at pc: a pointer and how many; 0: nothing there. At the end of a window
- * the bytes behind it are appended, so that an instruction may lie across. */
-static size_t bytes_at(struct reader *r, uint64_t pc, const uint8_t **bytes)
+/* At the end of a window the bytes behind it are appended, so that an instruction
+ * may lie across. */
+static __attribute__((noinline)) size_t bytes_at_edge(struct reader *r, uint64_t pc,
+                                                      const uint8_t **bytes)
 {
     if (!window_at(r, pc))
         return 0;
     size_t at = pc - r->start, n = r->len - at, max = r->j->cfg.guest->max_len;
     *bytes = r->bytes + at;
-    if (base_likely(n >= max) || max > sizeof r->seam)
+    if (n >= max || max > sizeof r->seam)
         return n;
     memcpy(r->seam, *bytes, n);
     while (n < max && window_at(r, pc + n)) {
@@ -66,6 +68,16 @@ static size_t bytes_at(struct reader *r, uint64_t pc, const uint8_t **bytes)
     }
     *bytes = r->seam;
     return n;
+}
+
+/* Bytes at pc: a pointer and how many; 0: nothing there. */
+static inline size_t bytes_at(struct reader *r, uint64_t pc, const uint8_t **bytes)
+{
+    size_t at = pc - r->start;
+    if (base_unlikely(at >= r->inner))
+        return bytes_at_edge(r, pc, bytes);
+    *bytes = r->bytes + at;
+    return r->len - at;
 }
 
 static uint64_t hash_bytes(uint64_t h, const uint8_t *p, size_t n)
@@ -233,8 +245,6 @@ static bool lift_one(struct form *m, struct ir_flow *w, uint32_t *got)
         return false;
     ir_ref mark = m->f->nins;
     ir_imark(m->f, m->pc, 0);
-    memset(w, 0, sizeof *w);
-    w->link_slot = -1;
     if (!g->lift(m->f, m->pc, bytes, avail, w)) {
         m->f->nins = mark;
         return false;

@@ -113,13 +113,14 @@ static lifter *const lifters[RV_OP_COUNT] = {
 static bool lift(struct ir_func *f, uint64_t pc, const uint8_t *bytes, size_t avail,
                  struct ir_flow *flow)
 {
-    struct rv_lift l = {.f = f, .pc = pc, .flow = flow};
-    unsigned len = rv_decode(bytes, avail, &l.in);
+    struct rv_lift l;
+    unsigned len = rv_fetch(bytes, avail, &l.word);
     if (!len)
         return false;
-    l.word = bytes[0] | (uint32_t)bytes[1] << 8;
-    if (len == 4)
-        l.word |= (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+    rv_decode_word(l.word, len, &l.in);
+    l.f = f;
+    l.pc = pc;
+    l.flow = flow;
     *flow = (struct ir_flow){.kind = IR_FLOW_NEXT, .len = (uint8_t)len, .link_slot = -1};
     lifters[l.in.op](&l);
     return true;

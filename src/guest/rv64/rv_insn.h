@@ -21,22 +21,39 @@ struct rv_insn {
 void rv_decode32(uint32_t w, struct rv_insn *in);
 void rv_decode16(uint32_t w, struct rv_insn *in);
 
+/* The bits of the instruction at bytes[0..avail); returns its length, 0 if it is
+ * cut off. */
+static inline unsigned rv_fetch(const uint8_t *bytes, size_t avail, uint32_t *word)
+{
+    uint32_t w = 0;
+    if (base_likely(avail >= 4))
+        memcpy(&w, bytes, 4);
+    else if (avail >= 2)
+        w = bytes[0] | (uint32_t)bytes[1] << 8;
+    else
+        return 0;
+    bool full = (w & 3) == 3;
+    *word = full ? w : w & 0xffff;
+    return !full ? 2 : avail >= 4 ? 4 : 0;
+}
+
+static inline void rv_decode_word(uint32_t word, unsigned len, struct rv_insn *in)
+{
+    if (len == 2)
+        rv_decode16(word, in);
+    else
+        rv_decode32(word, in);
+}
+
 /* Decodes bytes[0..avail); returns the length, 0 if the instruction is cut
  * off. What is not an instruction decodes to RV_ILLEGAL. */
 static inline unsigned rv_decode(const uint8_t *bytes, size_t avail, struct rv_insn *in)
 {
-    if (avail < 2)
-        return 0;
-    uint32_t w = bytes[0] | (uint32_t)bytes[1] << 8;
-    if ((w & 3) != 3) {
-        rv_decode16(w, in);
-        return 2;
-    }
-    if (avail < 4)
-        return 0;
-    w |= (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
-    rv_decode32(w, in);
-    return 4;
+    uint32_t word;
+    unsigned len = rv_fetch(bytes, avail, &word);
+    if (len)
+        rv_decode_word(word, len, in);
+    return len;
 }
 
 /* Text in the style of objdump -M no-aliases; returns the length or 0. */

@@ -593,23 +593,22 @@ static void x64_prepass(struct x64_t1 *t)
 
         t->val[r] = none;
         fp |= ir_is_float(i->ty);
-        switch (i->op) {
-        case IR_IMARK: t->marks[t->nmarks++] = r; continue;
-        case IR_PUT:
-            t->cur[i->a] = i->b;
-            slots |= 1ull << (i->a & 63);
-            continue;
-        case IR_GET:
-            x64_entry_get(t, r, i->a);
-            slots |= 1ull << (i->a & 63);
-            continue;
-        case IR_HELPER:
+        if (refs & X64_REFS_STATE) {
+            if (i->op == IR_PUT) {
+                t->cur[i->a] = i->b;
+                slots |= 1ull << (i->a & 63);
+                continue;
+            }
+            if (i->op == IR_GET) {
+                x64_entry_get(t, r, i->a);
+                slots |= 1ull << (i->a & 63);
+                continue;
+            }
             if (f->guest->helpers[i->aux].effects & IR_HELPER_STATE) {
                 x64_untouched(t);
                 slots = UINT64_MAX;
                 t->barrier = true;
             }
-            break;
         }
         if (refs & 1)
             t->val[i->a].uses++;
@@ -772,6 +771,8 @@ static struct x64_t1 *x64_scratch(struct jit *j)
         t->refs[op] = 0;
         for (unsigned k = 0; k < 3; k++)
             t->refs[op] |= (uint8_t)(x64_is_ref(ir_ops[op].opd[k]) << k);
+        if (op == IR_PUT || op == IR_GET || op == IR_HELPER)
+            t->refs[op] |= X64_REFS_STATE;
     }
     x64_pins(t);
     return t;

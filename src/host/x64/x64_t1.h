@@ -25,7 +25,8 @@ enum {
     X64_GPRS = 0x0000ffcf,    /* all but rsp, rbp */
     X64_FPRS = (int)0xffff0000u,
     X64_FP_SCRATCH = 7 << XMM0, /* never pinned */
-    X64_ENTRY = IR_BIAS + IR_MAX_INS
+    X64_ENTRY = IR_BIAS + IR_MAX_INS,
+    X64_REFS_STATE = 8        /* in refs: GET, PUT or HELPER */
 };
 
 /* What is known of one value (indexed by ref; slots' entry values that no GET
@@ -55,7 +56,7 @@ struct x64_t1 {
     uint8_t *other;     /* write pointer of the other section */
     uint8_t *buf[2], *end[2];
     struct x64_val *val;
-    uint8_t refs[IR_OP_COUNT]; /* which operands are refs, bits 0..2 */
+    uint8_t refs[IR_OP_COUNT]; /* which operands are refs, bits 0..2; X64_REFS_STATE */
     uint32_t free;      /* bit set of free registers */
     uint32_t given;     /* registers given to a value since the bottom */
     uint32_t lock;      /* registers the current instruction uses */
