@@ -20,6 +20,8 @@ needed() {
     echo gcc-riscv64-linux-gnu libc6-dev-riscv64-cross binutils-riscv64-linux-gnu
     # The emulator that tests compare with and the bench measures against.
     echo qemu-user
+    # The debugger at the other end of --gdb, and what --trace is compared with.
+    echo gdb-multiarch strace
     # To fetch Debian's riscv64 programs (tools/riscv-root.sh) and to unpack them.
     echo apt dpkg debian-archive-keyring tar xz-utils
     # The sources of riscv-tests, and `.ci/run` in a clone.

@@ -35,6 +35,9 @@ static const struct cli_option run_options[] = {
     {"allow-write", 0, CLI_LIST, RUN(sandbox.write), 0, "PATH",
      "Sandbox: files that may also be changed, made and removed. May be repeated."},
     {"allow-net", 0, CLI_FLAG, RUN(sandbox.net), 0, NULL, "Sandbox: TCP and UDP."},
+    {"gdb", 0, CLI_STRING, RUN(gdb), 0, "PORT|unix:PATH",
+     "Wait for GDB (gdb-multiarch: target remote :PORT) before the first instruction, and let it "
+     "debug the program."},
     {"trace", 0, CLI_STRING, RUN(trace), 0, "WHAT",
      "syscalls: print each system call and signal of the program and its children, as strace "
      "does."},

@@ -71,8 +71,10 @@ void proc_trace_result(struct base_text *out, const struct proc_call *c, const u
 const char *proc_trace_signame(int sig, char *buf, size_t size);
 void proc_trace_siginfo(struct base_text *out, const siginfo_t *info);
 
-/* ---- the debugger (proc_gdb.c, proc_gdb_stop.c) ---------------------- */
+/* ---- the debugger (proc_gdb.c, proc_gdb_stop.c, proc_gdb_text.c) ---------------------- */
 
+/* jit_config.fetch: with breakpoints in it. */
+size_t proc_gdb_fetch(void *ctx, uint64_t pc, const uint8_t **bytes, bool *writable);
 int proc_gdb_start(struct proc_thread *t);
 /* Runs t as the debugger asked: true if *stop is for the run loop. */
 bool proc_gdb_run(struct proc_thread *t, enum jit_stop *stop);

@@ -94,6 +94,7 @@ struct proc_thread_debug {
     uint32_t step;            /* run one instruction, then stop */
     uint32_t stepped;         /* that has been done */
     int inject;               /* signal that the debugger sends it as it goes on */
+    int quiet;                /* ... and is not to be told of */
 };
 
 struct proc_thread {

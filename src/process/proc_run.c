@@ -96,7 +96,7 @@ static struct proc *run_new(const struct isomer_run_options *o, int *status)
         .no_link = o->no_link,
         .stats = o->stats,
         .seed = o->seed,
-        .fetch = proc_mem_fetch,
+        .fetch = o->gdb ? proc_gdb_fetch : proc_mem_fetch,
         .ctx = p,
     };
     char letters[5];
