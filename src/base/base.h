@@ -78,7 +78,8 @@ void base_arena_free(struct base_arena *a);
 #define base_vec_free(v) (free((v)->data), (v)->data = NULL, (v)->len = (v)->cap = 0)
 
 /* Text buffer that grows; begins as {0}; data is always NUL-terminated once
- * written. printf appends; free leaves it as it began. */
+ * written. printf, and append for n bytes of any kind, add to its end; free
+ * leaves it as it began. */
 struct base_text {
     char *data;
     size_t len, cap;
@@ -86,6 +87,7 @@ struct base_text {
 void base_text_printf(struct base_text *t, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void base_text_vprintf(struct base_text *t, const char *fmt, va_list ap);
+void base_text_append(struct base_text *t, const void *data, size_t n);
 void base_text_free(struct base_text *t);
 
 /* ---- bits ------------------------------------------------------------ */

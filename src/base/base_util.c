@@ -2,6 +2,7 @@
 #include "base/base.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -74,6 +75,19 @@ struct base_chunk {
 
 enum { BASE_CHUNK_MIN = 64 * 1024 };
 
+/* One call for all pages of a range that will be written costs a fraction of a
+ * fault for each. */
+static void base_populate(void *p, size_t size)
+{
+#ifdef MADV_POPULATE_WRITE
+    uintptr_t from = BASE_ALIGN_UP((uintptr_t)p, (uintptr_t)4096);
+    uintptr_t to = BASE_ALIGN_DOWN((uintptr_t)p + size, (uintptr_t)4096);
+
+    if (from < to)
+        madvise((void *)from, to - from, MADV_POPULATE_WRITE);
+#endif
+}
+
 void base_arena_init(struct base_arena *a) { memset(a, 0, sizeof *a); }
 
 static void base_arena_use(struct base_arena *a, struct base_chunk *c)
@@ -96,6 +110,7 @@ void *base_arena_alloc(struct base_arena *a, size_t size)
         size_t n = size > BASE_CHUNK_MIN ? size : BASE_CHUNK_MIN;
         struct base_chunk *c = base_alloc(sizeof *c + n);
 
+        base_populate(c, sizeof *c + n);
         c->next = NULL;
         c->size = n;
         if (a->cur)
@@ -151,6 +166,18 @@ void base_text_printf(struct base_text *t, const char *fmt, ...)
     va_start(ap, fmt);
     base_text_vprintf(t, fmt, ap);
     va_end(ap);
+}
+
+void base_text_append(struct base_text *t, const void *data, size_t n)
+{
+    if (t->len + n >= t->cap) {
+        t->cap = (t->len + n + 1) * 2;
+        t->data = base_realloc(t->data, t->cap);
+    }
+    if (n)
+        memcpy(t->data + t->len, data, n);
+    t->len += n;
+    t->data[t->len] = 0;
 }
 
 void base_text_free(struct base_text *t)

@@ -108,35 +108,23 @@ static long fake_smaps(struct proc *p, struct base_text *out)
 
 /* ---- other files ----------------------------------------------------- */
 
-static void fake_append(struct base_text *out, const void *data, size_t n)
-{
-    /* base_text is made for text: bytes are added by hand */
-    if (out->len + n + 1 > out->cap) {
-        out->cap = (out->len + n + 1) * 2;
-        out->data = base_realloc(out->data, out->cap);
-    }
-    memcpy(out->data + out->len, data, n);
-    out->len += n;
-    out->data[out->len] = 0;
-}
-
 static long fake_auxv(struct proc *p, struct base_text *out)
 {
-    fake_append(out, p->auxv, p->auxv_len);
+    base_text_append(out, p->auxv, p->auxv_len);
     return 0;
 }
 
 static long fake_cmdline(struct proc *p, struct base_text *out)
 {
     for (char **v = p->argv; *v; v++)
-        fake_append(out, *v, strlen(*v) + 1);
+        base_text_append(out, *v, strlen(*v) + 1);
     return 0;
 }
 
 static long fake_environ(struct proc *p, struct base_text *out)
 {
     for (char **v = p->envp; *v; v++)
-        fake_append(out, *v, strlen(*v) + 1);
+        base_text_append(out, *v, strlen(*v) + 1);
     return 0;
 }
 
