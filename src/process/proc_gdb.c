@@ -51,10 +51,10 @@ static void send_packet(struct gdb *g, const char *body, size_t n)
     for (size_t i = 0; i < n; i++)
         sum += (uint8_t)body[i];
     g->sent.len = 0;
-    gdb_put_bytes(&g->sent, "$", 1);
-    gdb_put_bytes(&g->sent, body, n);
+    base_text_append(&g->sent, "$", 1);
+    base_text_append(&g->sent, body, n);
     snprintf(end, sizeof end, "#%02x", sum & 0xff);
-    gdb_put_bytes(&g->sent, end, 3);
+    base_text_append(&g->sent, end, 3);
     send_raw(g, g->sent.data, g->sent.len);
     pthread_mutex_unlock(&g->send_lock);
 }
@@ -64,7 +64,7 @@ static void send_stop(struct gdb *g)
     const struct gdb_event *e = &g->event;
     struct base_text out = {0};
 
-    base_text_printf(&out, "T%02x", gdb_signal_from_host(e->sig));
+    base_text_printf(&out, "T%02x", proc_gdb_signal_from_host(e->sig));
     if (e->reason && strstr(e->reason, "watch"))
         base_text_printf(&out, "%s:%llx;", e->reason, (unsigned long long)e->addr);
     else if (e->reason)
@@ -110,7 +110,7 @@ static void go(struct gdb *g)
 /* The debugger leaves: nothing reminds of it. */
 static void let_go(struct gdb *g)
 {
-    gdb_points_clear(g);
+    proc_gdb_points_clear(g);
     pthread_mutex_lock(&g->lock);
     g->connected = false;
     pthread_mutex_unlock(&g->lock);
@@ -193,7 +193,7 @@ static void registers(struct gdb *g, char what, const char *s, struct base_text 
     unsigned n = 0, end = GDB_REGS;
 
     if (what == 'p' || what == 'P') {
-        n = (unsigned)gdb_number(&s);
+        n = (unsigned)proc_gdb_number(&s);
         end = n + 1;
         if (n >= GDB_REGS) {
             base_text_printf(out, "E01");
@@ -207,8 +207,8 @@ static void registers(struct gdb *g, char what, const char *s, struct base_text 
         unsigned size = reg_get(t->rv, n, &v);
 
         if (what == 'p' || what == 'g')
-            gdb_put_hex(out, &v, size);
-        else if (gdb_get_hex(&s, &v, size) == size)
+            proc_gdb_put_hex(out, &v, size);
+        else if (proc_gdb_get_hex(&s, &v, size) == size)
             reg_set(t->rv, n, v);
     }
     pthread_mutex_unlock(&g->p->threads_lock);
@@ -222,7 +222,7 @@ static void registers(struct gdb *g, char what, const char *s, struct base_text 
 
 static void memory_read(struct gdb *g, const char *s, struct base_text *out)
 {
-    uint64_t addr = gdb_number(&s), n = *s == ',' ? (s++, gdb_number(&s)) : 0;
+    uint64_t addr = proc_gdb_number(&s), n = *s == ',' ? (s++, proc_gdb_number(&s)) : 0;
     uint8_t data[GDB_PACKET / 2 - 16];
     ssize_t got = -1;
 
@@ -233,20 +233,20 @@ static void memory_read(struct gdb *g, const char *s, struct base_text *out)
     if (got < 0 || (!got && n))
         base_text_printf(out, "E0e");
     else
-        gdb_put_hex(out, data, (size_t)got);
+        proc_gdb_put_hex(out, data, (size_t)got);
 }
 
 /* M: hexadecimal, X: bytes (unescaped already); end: behind the packet. */
 static void memory_write(struct gdb *g, char what, const char *s, const char *end,
                          struct base_text *out)
 {
-    uint64_t addr = gdb_number(&s), n = *s == ',' ? (s++, gdb_number(&s)) : 0;
+    uint64_t addr = proc_gdb_number(&s), n = *s == ',' ? (s++, proc_gdb_number(&s)) : 0;
     uint8_t data[GDB_PACKET];
     bool whole = *s == ':' && n <= sizeof data;
 
     s += whole;
     if (whole && what == 'M')
-        whole = gdb_get_hex(&s, data, n) == n;
+        whole = proc_gdb_get_hex(&s, data, n) == n;
     else if (whole && (whole = (size_t)(end - s) >= n))
         memcpy(data, s, n);
     if (!whole || !proc_guest_range(addr, n)) {
@@ -271,15 +271,15 @@ static void point(struct gdb *g, const char *s, struct base_text *out)
     if (type > GDB_AWATCH || s[1] != ',')
         return; /* not known */
     s += 2;
-    addr = gdb_number(&s);
-    len = *s == ',' ? (s++, gdb_number(&s)) : 0;
+    addr = proc_gdb_number(&s);
+    len = *s == ',' ? (s++, proc_gdb_number(&s)) : 0;
     if (!proc_guest_range(addr, len) || (type >= GDB_WATCH && !len)) {
         base_text_printf(out, "E01");
     } else if (!set) {
-        gdb_point_remove(g, type, addr, len);
+        proc_gdb_point_remove(g, type, addr, len);
         base_text_printf(out, "OK");
     } else {
-        base_text_printf(out, gdb_point_add(g, type, addr, len) ? "OK" : "E1c");
+        base_text_printf(out, proc_gdb_point_add(g, type, addr, len) ? "OK" : "E1c");
     }
 }
 
@@ -315,7 +315,7 @@ static pid_t thread_id(const char **s)
         *s += 2;
         return -1;
     }
-    return (pid_t)gdb_number(s);
+    return (pid_t)proc_gdb_number(s);
 }
 
 /* ";s:tid;c": the leftmost that fits a thread counts. False: malformed. */
@@ -331,7 +331,7 @@ static bool v_cont(struct gdb *g, const char *s)
         a.what = (char)(*s | 0x20);
         if (*s == 'C' || *s == 'S') {
             s++;
-            a.sig = gdb_signal_to_host((int)gdb_number(&s));
+            a.sig = proc_gdb_signal_to_host((int)proc_gdb_number(&s));
         } else {
             s++;
         }
@@ -357,7 +357,7 @@ static void old_cont(struct gdb *g, const char *s)
     struct action list[2] = {{(char)(what | 0x20), 0, g->thread}, {'c', 0, -1}};
 
     if (what == 'C' || what == 'S')
-        list[0].sig = gdb_signal_to_host((int)gdb_number(&s));
+        list[0].sig = proc_gdb_signal_to_host((int)proc_gdb_number(&s));
     apply(g, list, 2);
 }
 
@@ -366,7 +366,7 @@ static void old_cont(struct gdb *g, const char *s)
 /* "offset,length" of a document. */
 static void piece(const char *s, const char *data, size_t size, struct base_text *out)
 {
-    uint64_t at = gdb_number(&s), n = *s == ',' ? (s++, gdb_number(&s)) : 0;
+    uint64_t at = proc_gdb_number(&s), n = *s == ',' ? (s++, proc_gdb_number(&s)) : 0;
 
     if (n > GDB_PACKET / 2 - 16)
         n = GDB_PACKET / 2 - 16;
@@ -377,7 +377,7 @@ static void piece(const char *s, const char *data, size_t size, struct base_text
     if (n > size - at)
         n = size - at;
     base_text_printf(out, at + n == size ? "l" : "m");
-    gdb_put_escaped(out, data + at, n);
+    proc_gdb_put_escaped(out, data + at, n);
 }
 
 static void threads_xml(struct gdb *g, struct base_text *out)
@@ -410,7 +410,7 @@ static void xfer(struct gdb *g, const char *s, struct base_text *out)
     struct base_text doc = {0};
 
     if (!strncmp(s, "features:read:target.xml:", 25)) {
-        gdb_target_xml(&doc);
+        proc_gdb_target_xml(&doc);
         piece(s + 25, doc.data, doc.len, out);
     } else if (!strncmp(s, "auxv:read::", 11)) {
         piece(s + 11, (const char *)g->p->auxv, g->p->auxv_len, out);
@@ -444,7 +444,7 @@ static void pass_signals(struct gdb *g, const char *s)
 {
     g->pass = 0;
     for (;; s++) {
-        int sig = gdb_signal_to_host((int)gdb_number(&s));
+        int sig = proc_gdb_signal_to_host((int)proc_gdb_number(&s));
 
         if (sig)
             g->pass |= proc_sigbit(sig);
@@ -499,7 +499,7 @@ static void v_packet(struct gdb *g, const char *s, size_t n, struct base_text *o
         if (!*resumed)
             base_text_printf(out, "E01");
     } else if (!strncmp(s, "vFile:", 6)) {
-        gdb_file_packet(g, s + 6, n - 6, out);
+        proc_gdb_file_packet(g, s + 6, n - 6, out);
     } else if (!strncmp(s, "vKill", 5)) {
         send_packet(g, "OK", 2);
         kill_guest();
@@ -531,7 +531,7 @@ static bool packet(struct gdb *g, char *s, size_t n)
     case '?': send_stop(g); resumed = true; break;
     case 'g': case 'G': case 'p': case 'P': registers(g, *s, at, &out); break;
     case 'm': memory_read(g, at, &out); break;
-    case 'X': n = gdb_unescape(s, n); /* fall through */
+    case 'X': n = proc_gdb_unescape(s, n); /* fall through */
     case 'M': memory_write(g, *s, at, s + n, &out); break;
     case 'z': case 'Z': point(g, s, &out); break;
     case 'c': case 's': case 'C': case 'S':
@@ -583,8 +583,8 @@ static long consume(struct gdb *g, char *buf, size_t n)
         for (size_t i = 0; i < len; i++)
             sum += (uint8_t)buf[at + 1 + i];
         if (g->acks) {
-            bool good = gdb_hex_digit(end[1]) == (int)(sum >> 4 & 15) &&
-                        gdb_hex_digit(end[2]) == (int)(sum & 15);
+            bool good = proc_gdb_hex_digit(end[1]) == (int)(sum >> 4 & 15) &&
+                        proc_gdb_hex_digit(end[2]) == (int)(sum & 15);
 
             send_raw(g, good ? "+" : "-", 1);
             if (!good) {
@@ -783,7 +783,7 @@ void proc_gdb_end(struct proc *p, int status, int sig)
         proc_debug_park(proc_self);
     }
     snprintf(text, sizeof text, "%c%02x", sig ? 'X' : 'W',
-             sig ? gdb_signal_from_host(sig) : status & 0xff);
+             sig ? proc_gdb_signal_from_host(sig) : status & 0xff);
     send_packet(g, text, 3);
     shutdown(g->fd, SHUT_WR);
 }

@@ -48,29 +48,27 @@ extern struct gdb *proc_gdb;
 /* ---- proc_gdb_stop.c: the threads' side ------------------------------ */
 
 /* "Z" and "z": false: no room. */
-bool gdb_point_add(struct gdb *g, enum gdb_point_type type, uint64_t addr, uint64_t len);
-void gdb_point_remove(struct gdb *g, enum gdb_point_type type, uint64_t addr, uint64_t len);
-void gdb_points_clear(struct gdb *g);
+bool proc_gdb_point_add(struct gdb *g, enum gdb_point_type type, uint64_t addr, uint64_t len);
+void proc_gdb_point_remove(struct gdb *g, enum gdb_point_type type, uint64_t addr, uint64_t len);
+void proc_gdb_points_clear(struct gdb *g);
 
 /* ---- proc_gdb_text.c: pieces of the protocol ------------------------- */
 
-int gdb_hex_digit(char c);
+int proc_gdb_hex_digit(char c);
 /* Hexadecimal number at *s, which is moved behind it. */
-uint64_t gdb_number(const char **s);
-void gdb_put_hex(struct base_text *out, const void *data, size_t n);
+uint64_t proc_gdb_number(const char **s);
+void proc_gdb_put_hex(struct base_text *out, const void *data, size_t n);
 /* Bytes of hexadecimal text into out, at most n; returns how many. */
-size_t gdb_get_hex(const char **s, void *out, size_t n);
-/* Appends bytes that may be zero. */
-void gdb_put_bytes(struct base_text *out, const void *data, size_t n);
-/* The same escaped as the protocol wants it. */
-void gdb_put_escaped(struct base_text *out, const void *data, size_t n);
-size_t gdb_unescape(char *data, size_t n);
+size_t proc_gdb_get_hex(const char **s, void *out, size_t n);
+/* Appends bytes escaped as the protocol wants it. */
+void proc_gdb_put_escaped(struct base_text *out, const void *data, size_t n);
+size_t proc_gdb_unescape(char *data, size_t n);
 /* Signal numbers of the protocol. */
-int gdb_signal_from_host(int sig);
-int gdb_signal_to_host(int sig);
+int proc_gdb_signal_from_host(int sig);
+int proc_gdb_signal_to_host(int sig);
 
-void gdb_target_xml(struct base_text *out);
+void proc_gdb_target_xml(struct base_text *out);
 /* Answers a vFile packet (text behind "vFile:"). */
-void gdb_file_packet(struct gdb *g, const char *s, size_t n, struct base_text *out);
+void proc_gdb_file_packet(struct gdb *g, const char *s, size_t n, struct base_text *out);
 
 #endif

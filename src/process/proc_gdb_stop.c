@@ -36,7 +36,7 @@ static void forget_code(struct gdb *g, const struct gdb_point *b)
         jit_invalidate(g->p->jit, b->addr - 2, 6);
 }
 
-bool gdb_point_add(struct gdb *g, enum gdb_point_type type, uint64_t addr, uint64_t len)
+bool proc_gdb_point_add(struct gdb *g, enum gdb_point_type type, uint64_t addr, uint64_t len)
 {
     struct gdb_point b = {.addr = addr, .len = len, .type = type};
     unsigned i = 0;
@@ -59,7 +59,7 @@ bool gdb_point_add(struct gdb *g, enum gdb_point_type type, uint64_t addr, uint6
     return true;
 }
 
-void gdb_point_remove(struct gdb *g, enum gdb_point_type type, uint64_t addr, uint64_t len)
+void proc_gdb_point_remove(struct gdb *g, enum gdb_point_type type, uint64_t addr, uint64_t len)
 {
     struct gdb_point b = {.addr = addr, .len = len, .type = type};
 
@@ -75,12 +75,12 @@ void gdb_point_remove(struct gdb *g, enum gdb_point_type type, uint64_t addr, ui
     forget_code(g, &b);
 }
 
-void gdb_points_clear(struct gdb *g)
+void proc_gdb_points_clear(struct gdb *g)
 {
     while (g->npoints) {
         struct gdb_point b = g->point[0];
 
-        gdb_point_remove(g, b.type, b.addr, b.len);
+        proc_gdb_point_remove(g, b.type, b.addr, b.len);
     }
 }
 
@@ -190,7 +190,8 @@ static struct access next_access(const struct proc_thread *t)
 }
 
 /* The watchpoint that an access touches, or NULL. */
-static const struct gdb_point *watch_hit(struct gdb *g, const struct access *a, struct gdb_point *hit)
+static const struct gdb_point *watch_hit(struct gdb *g, const struct access *a,
+                                         struct gdb_point *hit)
 {
     const struct gdb_point *found = NULL;
 
@@ -411,7 +412,7 @@ void proc_gdb_fork_child(struct proc_thread *t)
     proc_gdb = NULL;
     atomic_fetch_and(&t->proc->debug, ~(unsigned)PROC_DEBUG_GDB);
     pthread_mutex_init(&g->points_lock, NULL);
-    gdb_points_clear(g);
+    proc_gdb_points_clear(g);
     close(g->fd);
     close(g->mem_fd);
     close(g->event_fd);

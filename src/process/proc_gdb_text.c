@@ -11,7 +11,7 @@
 
 /* ---- numbers and bytes ----------------------------------------------- */
 
-int gdb_hex_digit(char c)
+int proc_gdb_hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -22,42 +22,37 @@ int gdb_hex_digit(char c)
     return -1;
 }
 
-uint64_t gdb_number(const char **s)
+uint64_t proc_gdb_number(const char **s)
 {
     uint64_t v = 0;
 
-    for (; gdb_hex_digit(**s) >= 0; (*s)++)
-        v = v << 4 | (unsigned)gdb_hex_digit(**s);
+    for (; proc_gdb_hex_digit(**s) >= 0; (*s)++)
+        v = v << 4 | (unsigned)proc_gdb_hex_digit(**s);
     return v;
 }
 
-void gdb_put_hex(struct base_text *out, const void *data, size_t n)
+void proc_gdb_put_hex(struct base_text *out, const void *data, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         base_text_printf(out, "%02x", ((const uint8_t *)data)[i]);
 }
 
-size_t gdb_get_hex(const char **s, void *out, size_t n)
+size_t proc_gdb_get_hex(const char **s, void *out, size_t n)
 {
     size_t i = 0;
 
-    for (; i < n && gdb_hex_digit((*s)[0]) >= 0 && gdb_hex_digit((*s)[1]) >= 0; i++, *s += 2)
-        ((uint8_t *)out)[i] = (uint8_t)(gdb_hex_digit((*s)[0]) << 4 | gdb_hex_digit((*s)[1]));
+    for (; i < n; i++, *s += 2) {
+        int high = proc_gdb_hex_digit((*s)[0]);
+        int low = high < 0 ? -1 : proc_gdb_hex_digit((*s)[1]);
+
+        if (low < 0)
+            break;
+        ((uint8_t *)out)[i] = (uint8_t)(high << 4 | low);
+    }
     return i;
 }
 
-void gdb_put_bytes(struct base_text *out, const void *data, size_t n)
-{
-    if (out->len + n + 1 > out->cap) {
-        out->cap = (out->len + n + 1) * 2;
-        out->data = base_realloc(out->data, out->cap);
-    }
-    memcpy(out->data + out->len, data, n);
-    out->len += n;
-    out->data[out->len] = 0;
-}
-
-void gdb_put_escaped(struct base_text *out, const void *data, size_t n)
+void proc_gdb_put_escaped(struct base_text *out, const void *data, size_t n)
 {
     const char *s = data;
 
@@ -65,13 +60,13 @@ void gdb_put_escaped(struct base_text *out, const void *data, size_t n)
         char pair[2] = {'}', (char)(s[i] ^ 0x20)};
 
         if (s[i] == '#' || s[i] == '$' || s[i] == '}' || s[i] == '*')
-            gdb_put_bytes(out, pair, 2);
+            base_text_append(out, pair, 2);
         else
-            gdb_put_bytes(out, s + i, 1);
+            base_text_append(out, s + i, 1);
     }
 }
 
-size_t gdb_unescape(char *data, size_t n)
+size_t proc_gdb_unescape(char *data, size_t n)
 {
     size_t to = 0;
 
@@ -91,7 +86,7 @@ static const uint8_t signal_numbers[32] = {0,  1,  2,  3,  4,  5,  6,  10, 8,  9
                                            11, 31, 13, 14, 15, 0,  20, 19, 17, 18, 21,
                                            22, 16, 24, 25, 26, 27, 28, 23, 32, 12};
 
-int gdb_signal_from_host(int sig)
+int proc_gdb_signal_from_host(int sig)
 {
     if (sig > 0 && sig < 32)
         return signal_numbers[sig] ? signal_numbers[sig] : 143 /* unknown */;
@@ -102,10 +97,10 @@ int gdb_signal_from_host(int sig)
     return sig > 32 && sig < 64 ? sig + 12 : 143;
 }
 
-int gdb_signal_to_host(int sig)
+int proc_gdb_signal_to_host(int sig)
 {
     for (int host = 1; host <= PROC_NSIG; host++)
-        if (sig && gdb_signal_from_host(host) == sig)
+        if (sig && proc_gdb_signal_from_host(host) == sig)
             return host;
     return 0;
 }
@@ -113,8 +108,9 @@ int gdb_signal_to_host(int sig)
 /* ---- the target's description ---------------------------------------- */
 
 static const char *const x_names[32] = {
-    "zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "fp", "s1", "a0",  "a1",  "a2", "a3", "a4", "a5",
-    "a6",   "a7", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6"};
+    "zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "fp", "s1", "a0", "a1",
+    "a2", "a3", "a4", "a5", "a6", "a7", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10",
+    "s11", "t3", "t4", "t5", "t6"};
 static const char *const f_names[32] = {
     "ft0", "ft1", "ft2", "ft3", "ft4", "ft5", "ft6", "ft7", "fs0", "fs1", "fa0",
     "fa1", "fa2", "fa3", "fa4", "fa5", "fa6", "fa7", "fs2", "fs3", "fs4", "fs5",
@@ -126,7 +122,7 @@ static void put_reg(struct base_text *out, const char *name, int bits, const cha
                      bits, type, n);
 }
 
-void gdb_target_xml(struct base_text *out)
+void proc_gdb_target_xml(struct base_text *out)
 {
     base_text_printf(out, "<?xml version=\"1.0\"?>\n<!DOCTYPE target SYSTEM \"gdb-target.dtd\">\n"
                           "<target>\n<architecture>riscv:rv64</architecture>\n"
@@ -170,7 +166,7 @@ static void file_error(struct base_text *out, int error)
 static bool file_path(struct gdb *g, const char *s, char *host)
 {
     char path[PATH_MAX];
-    size_t n = gdb_get_hex(&s, path, sizeof path - 1);
+    size_t n = proc_gdb_get_hex(&s, path, sizeof path - 1);
 
     path[n] = 0;
     return proc_path_str(g->p, path, host, PROC_PATH_LOOKUP) == 0;
@@ -203,12 +199,12 @@ static void file_open(struct gdb *g, const char *s, struct base_text *out)
 
 static void file_pread(const char *s, struct base_text *out)
 {
-    uint64_t n = gdb_number(&s), size, at;
+    uint64_t n = proc_gdb_number(&s), size, at;
     uint8_t *data;
     ssize_t got;
 
-    size = *s++ == ',' ? gdb_number(&s) : 0;
-    at = *s == ',' ? (s++, gdb_number(&s)) : 0;
+    size = *s++ == ',' ? proc_gdb_number(&s) : 0;
+    at = *s == ',' ? (s++, proc_gdb_number(&s)) : 0;
     if (size > GDB_PACKET / 2 - 64)
         size = GDB_PACKET / 2 - 64;
     data = base_alloc(size + 1);
@@ -217,7 +213,7 @@ static void file_pread(const char *s, struct base_text *out)
         file_error(out, errno);
     } else {
         base_text_printf(out, "F%zx;", (size_t)got);
-        gdb_put_escaped(out, data, (size_t)got);
+        proc_gdb_put_escaped(out, data, (size_t)got);
     }
     free(data);
 }
@@ -232,7 +228,7 @@ static void put_be(uint8_t *to, uint64_t v, unsigned n)
 
 static void file_fstat(const char *s, struct base_text *out)
 {
-    uint64_t n = gdb_number(&s);
+    uint64_t n = proc_gdb_number(&s);
     struct stat st;
     uint8_t b[64];
 
@@ -250,10 +246,10 @@ static void file_fstat(const char *s, struct base_text *out)
     put_be(b + 44, (uint64_t)st.st_blocks, 8);
     put_be(b + 56, (uint64_t)st.st_mtime, 4);
     base_text_printf(out, "F%zx;", sizeof b);
-    gdb_put_escaped(out, b, sizeof b);
+    proc_gdb_put_escaped(out, b, sizeof b);
 }
 
-void gdb_file_packet(struct gdb *g, const char *s, size_t n, struct base_text *out)
+void proc_gdb_file_packet(struct gdb *g, const char *s, size_t n, struct base_text *out)
 {
     (void)n;
     if (!strncmp(s, "setfs:", 6)) {
@@ -266,7 +262,7 @@ void gdb_file_packet(struct gdb *g, const char *s, size_t n, struct base_text *o
         file_fstat(s + 6, out);
     } else if (!strncmp(s, "close:", 6)) {
         const char *at = s + 6;
-        uint64_t slot = gdb_number(&at);
+        uint64_t slot = proc_gdb_number(&at);
 
         if (file_slot(slot)) {
             close(file_slot(slot));
