@@ -7,19 +7,22 @@
 #   make bench      measure against native and qemu-riscv64
 #   make bless      rewrite the expectations of tests from what they give now
 #   make setup      install missing Debian packages and fetch riscv64 programs
+#   make static     one static file, build-static/src/cli/isomer
+#   make deb        a Debian package of it, build-static/isomer_*.deb
 #   make lint, format, install, clean
 #
 # T=WORD limits check and bless to tests whose name contains it. JOBS=N (default 2).
 
 BUILD  ?= build
 ASAN   ?= build-asan
+STATIC ?= build-static
 JOBS   ?= 2
 T      ?=
 
 ISOMER = $(BUILD)/src/cli/isomer
 
-.PHONY: all build build-asan setup packages roots demo check check-long bench bless lint format \
-	install clean
+.PHONY: all build build-asan static deb setup packages roots demo check check-long bench bless \
+	lint format install clean
 
 all: build
 
@@ -46,13 +49,24 @@ build: $(BUILD)/build.ninja
 build-asan: $(ASAN)/build.ninja
 	@ninja -C $(ASAN) -j $(JOBS) --quiet
 
+$(STATIC)/build.ninja: | packages
+	@meson setup $(STATIC) -Dstatic=true >$(STATIC).log 2>&1 || { cat $(STATIC).log; exit 1; }
+	@mv $(STATIC).log $(STATIC)/setup.log
+
+static: $(STATIC)/build.ninja
+	@ninja -C $(STATIC) -j $(JOBS) --quiet src/cli/isomer src/cli/isomer-riscv64 \
+	    src/cli/isomer.1 src/cli/isomer.bash
+
+deb: static
+	@tools/make-deb.sh --built $(STATIC) --output $(STATIC)
+
 demo: setup build
 	@tools/demo.sh $(ISOMER)
 
-check: setup build build-asan
+check: setup build build-asan static
 	@tests/run --build $(BUILD) --asan $(ASAN) --jobs $(JOBS) $(T)
 
-check-long: setup build build-asan
+check-long: setup build build-asan static
 	@tests/run --build $(BUILD) --asan $(ASAN) --jobs $(JOBS) --long $(T)
 
 bench: setup build
@@ -71,4 +85,4 @@ install: build
 	@meson install -C $(BUILD) --no-rebuild --quiet
 
 clean:
-	@rm -rf $(BUILD) $(ASAN)
+	@rm -rf $(BUILD) $(ASAN) $(STATIC)

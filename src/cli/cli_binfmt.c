@@ -28,7 +28,9 @@
 #include <unistd.h>
 
 #define ENTRY CLI_INTERPRETER /* also the name of the registration */
-#define CONF_DIR "usr/lib/binfmt.d"
+/* systemd registers in the order of names, and the kernel asks the last one first: this name
+ * comes after qemu-riscv64.conf. */
+#define CONF_FILE "usr/lib/binfmt.d/riscv64-isomer.conf"
 
 /* The first 20 bytes of a riscv64 program: ELF64, little-endian, version 1, OSABI 0 (System V)
  * to 3 (Linux), ET_EXEC or ET_DYN, machine 243. The rest of e_ident is padding, which Linux
@@ -333,7 +335,7 @@ static int do_register( struct cli_args *args, const char *dir)
 
 static int conf_path(const char *root, char *path, size_t size, bool make)
 {
-    size_t n = (size_t)snprintf(path, size, "%s/" CONF_DIR "/" ENTRY ".conf", root);
+    size_t n = (size_t)snprintf(path, size, "%s/" CONF_FILE, root);
 
     if (n >= size)
         return failed(root, ENAMETOOLONG);

@@ -38,6 +38,9 @@ static const struct cli_option run_options[] = {
     {"gdb", 0, CLI_STRING, RUN(gdb), 0, "PORT|unix:PATH",
      "Wait for GDB (gdb-multiarch: target remote :PORT) before the first instruction, and let it "
      "debug the program."},
+    {"perf", 0, CLI_STRING, RUN(perf), 0, "map",
+     "map: write /tmp/perf-PID.map, from which perf knows what guest function the generated code "
+     "belongs to."},
     {"trace", 0, CLI_STRING, RUN(trace), 0, "WHAT",
      "syscalls: print each system call and signal of the program and its children, as strace "
      "does."},
@@ -69,8 +72,8 @@ static const struct cli_option binfmt_options[] = {
     {"replace", 0, CLI_FLAG, BINFMT(replace), 0, NULL,
      "install: remove others that are registered for riscv64 programs, such as QEMU."},
     {"root", 0, CLI_STRING, BINFMT(root), 0, "DIR",
-     "install, remove: only the file for systemd, DIR/usr/lib/binfmt.d/" CLI_INTERPRETER
-     ".conf. It counts from the next boot, or systemctl restart systemd-binfmt."},
+     "install, remove: only the file for systemd, DIR/usr/lib/binfmt.d/riscv64-isomer.conf. It "
+     "counts from the next boot, or systemctl restart systemd-binfmt."},
     {"user", 0, CLI_FLAG, BINFMT(user), 0, NULL,
      "Run COMMAND (default: a shell) in a user namespace that has a registration of its own. "
      "Needs no root, but Linux 6.7."},

@@ -79,7 +79,7 @@ def others():
 
 def package():
     root = Path("pkg").resolve()
-    conf = root / "usr/lib/binfmt.d/isomer-riscv64.conf"
+    conf = root / "usr/lib/binfmt.d/riscv64-isomer.conf"
     expect("files for a package", ["install", "--root", root], 0, "")
     text = conf.read_text()
     check("binfmt.d file", text == f":isomer-riscv64:M::{MAGIC}:/usr/bin/isomer-riscv64:POCF\n",

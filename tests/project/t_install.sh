@@ -13,6 +13,8 @@ for file in bin/isomer share/man/man1/isomer.1 include/isomer/isomer.h \
     if [ -s "$prefix/$file" ]; then echo "ok - $file"; else echo "not ok - $file: missing"; fi
 done
 extra=$(find to -type f | wc -l)
+[ "$(readlink "$prefix/bin/isomer-riscv64")" = isomer ] && echo "ok - bin/isomer-riscv64" ||
+    echo "not ok - bin/isomer-riscv64: no link"
 [ "$extra" -eq 4 ] && echo "ok - nothing else" || echo "not ok - nothing else: $extra files"
 [ "$("$prefix/bin/isomer" version)" = "$("$ISOMER" version)" ] && echo "ok - it runs" ||
     echo "not ok - it runs: no"
