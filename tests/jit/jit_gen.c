@@ -690,8 +690,7 @@ static bool jg_lift(struct ir_func *f, uint64_t pc, const uint8_t *bytes, size_t
     struct jg g = {.f = f, .pc = pc};
     unsigned k = (unsigned)((pc - jg_base) / 4);
 
-    w->len = 4;
-    w->kind = IR_FLOW_NEXT;
+    *w = (struct ir_flow){.kind = IR_FLOW_NEXT, .len = 4, .link_slot = -1};
     if (jg_now->text && jg_lift_text(f, jg_now->text, pc, w))
         return true;
     if (jg_now->text || k >= jg_now->n || pc & 3) { /* behind the end */

@@ -51,8 +51,7 @@ static bool lift(struct ir_func *f, uint64_t pc, const uint8_t *p, size_t avail,
     unsigned d = p[1] & 7, s = p[2] & 7;
     int8_t imm = (int8_t)p[3];
     int16_t far = (int16_t)(p[2] | p[3] << 8);
-    w->len = 4;
-    w->kind = IR_FLOW_NEXT;
+    *w = (struct ir_flow){.kind = IR_FLOW_NEXT, .len = 4, .link_slot = -1};
     switch (p[0]) {
     case ADDI:
         ir_put(f, d, ir_op2(f, IR_ADD, IR_I64, ir_get(f, s), ir_ki(f, IR_I64, (uint64_t)imm)));
