@@ -5,6 +5,7 @@
  */
 #include "cli/cli.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -138,6 +139,14 @@ static void check_kernel(struct doctor *d)
                "tested", u.release);
 }
 
+/* A bit of ECX: not all compilers know all names. */
+static bool has_bit(unsigned leaf, unsigned bit)
+{
+    unsigned a, b, c = 0, d;
+
+    return __get_cpuid(leaf, &a, &b, &c, &d) && (c >> bit & 1);
+}
+
 static void check_cpu(struct doctor *d)
 {
     static const char *const want[] = {"avx", "avx2", "bmi", "bmi2", "lzcnt", "fma", "popcnt",
@@ -152,10 +161,10 @@ static void check_cpu(struct doctor *d)
     has[1] = __builtin_cpu_supports("avx2");
     has[2] = __builtin_cpu_supports("bmi");
     has[3] = __builtin_cpu_supports("bmi2");
-    has[4] = __builtin_cpu_supports("lzcnt");
+    has[4] = has_bit(0x80000001, 5);
     has[5] = __builtin_cpu_supports("fma");
     has[6] = __builtin_cpu_supports("popcnt");
-    has[7] = __builtin_cpu_supports("f16c");
+    has[7] = has_bit(1, 29);
     v2 = has[6] && __builtin_cpu_supports("sse4.2");
     v3 = v2 && has[1] && has[2] && has[3] && has[4] && has[5] && has[7];
     if (v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&

@@ -125,6 +125,22 @@ def kernel(isomer):
         status, out, err = inside(isomer, [f"--flags={flags}"], "./given a", cwd=guest)
         check(f"flags '{flags}' keep the path", out.startswith("argv[0]=./given argv[1]=a "),
               out + err)
+    line = f":other:M::{MAGIC}:{shutil.which('true')}:"
+    status, out, err = inside(isomer, [], f"printf '%s\\n' '{line}' >/proc/sys/fs/binfmt_misc/register;"
+                              f"./given; {isomer} binfmt status; {isomer} binfmt install; "
+                              f"{isomer} binfmt install --replace; {isomer} binfmt status; ./given",
+                              cwd=guest)
+    lines = out.splitlines()
+    check("the last one registered is asked", len(lines) == 4 and "other: also" in lines[1], out)
+    check("install sees another", "other is registered" in err and "--replace" in err, err)
+    check("replaced", len(lines) == 4 and "registered" in lines[2] and
+          lines[3].startswith("argv[0]=./given"), out + err)
+    if ROOT:
+        env = {**os.environ, "ISOMER_SYSROOT": ROOT}
+        status, out, err = run(isomer, "binfmt", "--user", "--", f"{ROOT}/usr/bin/bash", "-c",
+                               f"uname -m; {guest}/given exec 1", env=env)
+        check("ISOMER_SYSROOT", out.startswith("riscv64\nargv[0]") and out.count("\n") == 3 and
+              "argv[0]=made up" in out, out + err)
     if free:
         for folder in (native, guest):
             os.chown(folder / "hidden", 1234, 1234)
