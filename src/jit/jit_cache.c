@@ -1,14 +1,15 @@
 /* jit_cache.c: memory for code, writable at one address and executable at
  * another. SPDX-License-Identifier: Apache-2.0
  *
- * One memfd, mapped twice. Hot code grows up from the stubs, cold code (slow
- * paths and link stubs) grows down from the end; pages never touched cost
- * nothing.
+ * Shared anonymous memory, mapped twice without a descriptor: those are the
+ * guest's, who may have used them up, and a limit on file sizes does not count.
+ * Hot code grows up from the stubs, cold code (slow paths and link stubs) grows
+ * down from the end; pages never touched cost nothing.
  *
  * Fork. Both mappings are shared mappings, so after a fork parent and child run
  * from the same memory. That is fine as long as neither writes. A counter in a
  * page that is shared as well tells how many processes use the memory; whoever
- * wants to write while it is above one first copies what is used to a memfd of
+ * wants to write while it is above one first copies what is used to memory of
  * its own, maps that over the same two addresses and leaves. A child that
  * executes another program at once thus costs nothing if it says so
  * (jit_detach), and one copy by the parent if it does not. Only a user's own
@@ -20,16 +21,23 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static int new_memory(size_t size)
+/* Memory at *rw, and the same at *rx. */
+static bool new_memory(size_t size, void **rw, void **rx)
 {
-    int fd = memfd_create("isomer-code", MFD_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    if (ftruncate(fd, (off_t)size) != 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
+    *rx = MAP_FAILED;
+    *rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+               0);
+    if (*rw == MAP_FAILED)
+        return false;
+    *rx = mremap(*rw, 0, size, MREMAP_MAYMOVE); /* of length 0: a second mapping */
+    if (*rx != MAP_FAILED && mprotect(*rx, size, PROT_READ | PROT_EXEC) == 0)
+        return true;
+    int error = errno;
+    munmap(*rw, size);
+    if (*rx != MAP_FAILED)
+        munmap(*rx, size);
+    errno = error;
+    return false;
 }
 
 static _Atomic(uint32_t) *new_users(void)
@@ -51,14 +59,8 @@ int jit_cache_init(struct jit *j)
     if (size > (size_t)1 << 30)
         size = (size_t)1 << 30; /* everything within reach of a rel32 */
     c->size = size = BASE_ALIGN_UP(size, (size_t)4096);
-    int fd = new_memory(size);
-    void *rw = MAP_FAILED, *rx = MAP_FAILED;
-    if (fd >= 0) {
-        rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-        close(fd); /* descriptors are the guest's, who may close or count them */
-    }
-    if (rw == MAP_FAILED || rx == MAP_FAILED) {
+    void *rw, *rx;
+    if (!new_memory(size, &rw, &rx)) {
         base_error("cannot map a code cache of %zu KiB: %s; try a smaller --cache-size", size >> 10,
                    strerror(errno));
         return -1;
@@ -82,41 +84,43 @@ void jit_cache_free(struct jit *j)
     }
 }
 
-static bool write_all(int fd, const uint8_t *p, size_t n, size_t off)
+static void populate(uint8_t *from, size_t n)
 {
-    while (n) {
-        ssize_t k = pwrite(fd, p, n, (off_t)off);
-        if (k <= 0)
-            return false;
-        p += k;
-        off += (size_t)k;
-        n -= (size_t)k;
-    }
-    return true;
+#ifdef MADV_POPULATE_WRITE
+    madvise(from, n, MADV_POPULATE_WRITE);
+#else
+    (void)from, (void)n;
+#endif
+}
+
+static void copy_part(struct jit_cache *c, uint8_t *to, size_t from, size_t end)
+{
+    if (from == end)
+        return;
+    size_t page = BASE_ALIGN_DOWN(from, (size_t)4096);
+    populate(to + page, BASE_ALIGN_UP(end, (size_t)4096) - page);
+    memcpy(to + from, c->rw + from, end - from);
 }
 
 /* Own memory at the same addresses, with the used parts copied if copy. */
 static void leave_shared(struct jit_cache *c, bool copy)
 {
-    int fd = new_memory(c->size);
-    bool ok = fd >= 0;
-    if (ok && copy)
-        ok = write_all(fd, c->rw, c->hot, 0) &&
-             write_all(fd, c->rw + c->cold, c->size - c->cold, c->cold);
-    else if (ok)
-        ok = write_all(fd, c->rw, c->hot_start, 0);
-    _Atomic(uint32_t) *users = ok ? new_users() : NULL;
+    const int over = MREMAP_MAYMOVE | MREMAP_FIXED;
+    void *rw, *rx;
+    _Atomic(uint32_t) *users = new_users();
+    bool ok = users && new_memory(c->size, &rw, &rx);
+    if (ok) {
+        copy_part(c, rw, 0, copy ? c->hot : c->hot_start);
+        if (copy)
+            copy_part(c, rw, c->cold, c->size);
+    }
     /* Other threads of ours may run here: the new bytes are the same, and a
      * mapping is replaced in one step. */
-    if (!users ||
-        mmap((void *)c->rx, c->size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, fd, 0) ==
-            MAP_FAILED ||
-        mmap(c->rw, c->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
-            MAP_FAILED) {
+    if (!ok || mremap(rx, c->size, c->size, over, c->rx) == MAP_FAILED ||
+        mremap(rw, c->size, c->size, over, c->rw) == MAP_FAILED) {
         base_error("no memory for a copy of the code cache after a fork: %s", strerror(errno));
         _exit(1);
     }
-    close(fd);
     atomic_fetch_sub(c->users, 1);
     munmap((void *)c->users, 4096);
     c->users = users;
@@ -136,27 +140,21 @@ void jit_cache_write_begin(struct jit *j)
  * mapping again (the pages stay), for it would count as resident twice. */
 enum { POPULATE = 64 << 10, BEHIND = 1 << 20 };
 
-static void populate(struct jit_cache *c, size_t from, size_t to)
-{
-#ifdef MADV_POPULATE_WRITE
-    madvise(c->rw + from, to - from, MADV_POPULATE_WRITE);
-#endif
-}
-
 void jit_cache_reserve(struct jit *j, size_t hot, size_t cold)
 {
     struct jit_cache *c = &j->p->cache;
     if (base_unlikely(hot > c->hot_ready)) {
         size_t to = BASE_ALIGN_UP(hot, (size_t)POPULATE);
         to = to < c->size ? to : c->size;
-        populate(c, BASE_ALIGN_DOWN(c->hot_ready, (size_t)4096), to);
+        size_t from = BASE_ALIGN_DOWN(c->hot_ready, (size_t)4096);
+        populate(c->rw + from, to - from);
         c->hot_ready = to;
         if (to % BEHIND == 0 && to >= 2 * (size_t)BEHIND)
             madvise(c->rw + to - 2 * (size_t)BEHIND, BEHIND, MADV_DONTNEED);
     }
     if (base_unlikely(cold < c->cold_ready)) {
         size_t to = BASE_ALIGN_DOWN(cold, (size_t)POPULATE);
-        populate(c, to, c->cold_ready);
+        populate(c->rw + to, c->cold_ready - to);
         c->cold_ready = to;
         size_t used = c->size - to;
         if (used % BEHIND == 0 && used >= 2 * (size_t)BEHIND)
