@@ -97,12 +97,18 @@ static struct proc *run_new(const struct isomer_run_options *o, int *status)
         .stats = o->stats,
         .seed = o->seed,
         .fetch = o->gdb ? proc_gdb_fetch : proc_mem_fetch,
+        .translated = o->perf ? proc_perf_region : NULL,
         .ctx = p,
     };
     char letters[5];
     size_t n = 0;
 
     p->opt = o;
+    *status = ISOMER_EXIT_USAGE;
+    if (o->perf && strcmp(o->perf, "map")) {
+        base_error("--perf=%s: only map is there", o->perf);
+        return NULL;
+    }
     p->verbose = getenv("ISOMER_DEBUG") != NULL;
     proc_self_init(p);
     *status = run_sysroot(p, o->sysroot);
