@@ -129,6 +129,9 @@ const struct cli_note cli_environment[] = {
     {"ISOMER_DUMP_FILE",
      "The file that dumps are appended to instead of standard error; %p stands for the process "
      "number."},
+    {"ISOMER_CORE",
+     "Name of core dumps of the program, if the limit on their size (ulimit -c) permits any; %p "
+     "stands for the process number, %e for the program. Default: core.%p."},
     {NULL, NULL},
 };
 

@@ -135,7 +135,8 @@ static void note_files(struct base_text *out, struct proc *p)
         int at = 0;
 
         line[n - 1] = 0;
-        if (sscanf(line, "%llx-%llx %*s %llx %*s %llu %n", &start, &end, &offset, &inode, &at) < 4 ||
+        if (sscanf(line, "%llx-%llx %*s %llx %*s %llu %n", &start, &end, &offset, &inode,
+                   &at) < 4 ||
             !inode || start >= PROC_TASK_SIZE || !proc_mem_find(p, start, &v))
             continue;
         name = line + at;

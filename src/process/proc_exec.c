@@ -292,6 +292,8 @@ static void own_command(const struct proc *p, struct own_args *o, const char *ar
         add(o, "--stats");
     if (opt->no_link)
         add(o, "--no-link");
+    if (opt->perf)
+        add(o, "--perf=map");
     if (opt->trace) {
         add(o, "--trace=syscalls");
         add(o, proc_trace_again());
