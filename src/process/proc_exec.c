@@ -417,24 +417,27 @@ static long do_exec(struct proc_thread *t, const char *path, uint64_t argv, uint
     const char *front[2 * EXEC_MAX_DEPTH + 1];
     uint64_t argv0 = 0;
     char here[PATH_MAX + 2];
-    long argc, r;
+    bool kernel = proc_self_has_kernel(p);
+    long argc, r, known;
 
     if (!*path)
         return -ENOENT;
     path = own_exe(p, path);
     r = walk(p, path, &w);
-    if (r < 0)
+    if (r >= 0)
+        close(w.fd);
+    else if (!kernel || (r != -ENOEXEC && r != -EACCES))
         return r;
-    close(w.fd);
+    known = r;
     argc = count_args(argv);
     if (argc < 0)
         return argc;
     if (argc && proc_read_guest(&argv0, argv, 8) < 0)
         return -EFAULT;
-    if (proc_self_has_kernel(p)) { /* scripts, credentials and all */
+    if (kernel) { /* scripts, credentials, other formats, files that we may not read */
         front[0] = argv0 ? (const char *)argv0 : "";
         r = leave_with(t, path, front, 1, argv, (size_t)argc, envp);
-        if (r != -ENOEXEC)
+        if (r != -ENOEXEC || known < 0)
             return r;
     }
     if (w.kind == PROC_FILE_HOST && w.depth)

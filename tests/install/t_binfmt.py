@@ -142,6 +142,10 @@ def kernel(isomer):
         check("ISOMER_SYSROOT", out.startswith("riscv64\nargv[0]") and out.count("\n") == 3 and
               "argv[0]=made up" in out, out + err)
     if free:
+        twins(isomer, "file that its user may not read", [],
+              "setpriv --reuid=1234 --regid=1234 --clear-groups ./given exec 1 | sed 's/exe=[^ ]*//';"
+              "setpriv --reuid=1234 --regid=1234 --clear-groups sh -c './hidden exec 1' | "
+              "sed 's/exe=[^ ]*//'", native, guest)
         for folder in (native, guest):
             os.chown(folder / "hidden", 1234, 1234)
             (folder / "hidden").chmod(0o4755)
