@@ -16,7 +16,10 @@
  * guest instruction PUTs.
  *
  * The region ends early, with an EXIT to the next pc, at the limits in
- * jit_priv.h and where the code that would follow has a region already.
+ * jit_priv.h and where the code that would follow has a region already. Most
+ * code runs once or never, and what lies behind a second branch rather never:
+ * regions are short, but those entered by a backward jump or an indirect one, for
+ * they are loops and the cases of interpreters.
  */
 #include "jit/jit_priv.h"
 
@@ -138,7 +141,7 @@ struct form {
     struct ir_func *f;
     struct reader reader;
     uint64_t pc;
-    unsigned insns, max_insns, jumps, sides;
+    unsigned insns, max_insns, jumps, sides, max_sides;
     bool grow; /* not a single instruction: the hash is asked */
 };
 
@@ -206,7 +209,7 @@ static bool flow(struct form *m, const struct ir_flow *w)
         poll_if_backward(m, target);
         ir_emit(f, IR_SIDE, IR_NONE, back, w->cond, target, 0);
         m->pc = next;
-        if (back || ++m->sides >= JIT_PARAM_max_sides || has_region(m, next)) {
+        if (back || ++m->sides >= m->max_sides || has_region(m, next)) {
             exit_to(f, IR_EXIT_JUMP, ir_kaddr(f, next), IR_NIL);
             return false;
         }
@@ -254,10 +257,11 @@ static bool lift_one(struct form *m, struct ir_flow *w, uint32_t *got)
 }
 
 bool jit_form_into(struct jit *j, struct ir_func *f, uint64_t pc, unsigned mode,
-                   unsigned max_insns)
+                   unsigned max_insns, unsigned max_sides)
 {
     struct jit_formed *d = &j->p->formed;
-    struct form m = {.j = j, .f = f, .pc = pc, .grow = max_insns != 1};
+    struct form m = {.j = j, .f = f, .pc = pc, .max_sides = max_sides,
+                     .grow = max_insns != 1};
     m.max_insns = max_insns ? max_insns
                   : j->cfg.max_insns ? j->cfg.max_insns
                                      : JIT_PARAM_max_insns;
@@ -294,7 +298,7 @@ struct ir_func *jit_form(struct jit *j, uint64_t pc, unsigned mode)
 {
     struct ir_func *f = ir_func_new(j->cfg.guest);
     pthread_mutex_lock(&j->p->lock);
-    bool ok = jit_form_into(j, f, pc, mode, 0);
+    bool ok = jit_form_into(j, f, pc, mode, 0, JIT_PARAM_max_sides_loop);
     pthread_mutex_unlock(&j->p->lock);
     if (!ok) {
         ir_func_free(f);

@@ -159,6 +159,7 @@ static void make_exit(struct installer *s, uint32_t n, const struct jit_exit_out
                            .kind = o->kind,
                            .mode = (uint8_t)(s->r->key >> 60),
                            .by_stub = jump,
+                           .back = o->is_back,
                            .fixed = s->r->reform || o->kind != JIT_EXIT_DIRECT};
     s->stubs += j->host->link_stub(j, jit_rw(j, s->stubs), s->stubs, n, false, jump);
     if (jump)

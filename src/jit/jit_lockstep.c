@@ -140,7 +140,7 @@ static bool step(struct jit_vcpu *v, const struct ir_mem *mem)
     if (!t->single)
         t->single = ir_func_new(v->jit->cfg.guest);
     pthread_mutex_lock(&p->lock);
-    bool ok = jit_form_into(v->jit, t->single, *jit_pc_of(v), jit_mode_of(v), 1);
+    bool ok = jit_form_into(v->jit, t->single, *jit_pc_of(v), jit_mode_of(v), 1, 1);
     pthread_mutex_unlock(&p->lock);
     if (!ok)
         return false;

@@ -30,7 +30,8 @@
 #define JIT_PARAMS(PARAM)                                                     \
     PARAM(max_insns, 200, "guest instructions in a region")                    \
     PARAM(max_jumps, 4, "direct jumps followed inside a region")              \
-    PARAM(max_sides, 4, "side exits of a region")                             \
+    PARAM(max_sides, 2, "side exits of a region")                             \
+    PARAM(max_sides_loop, 4, "side exits of one entered backwards or indirectly") \
     PARAM(cache_kib, 65536, "code cache, KiB")                                \
     PARAM(deopt_every, 40, "--test-deopt: forced exits at most this far apart")
 enum {
@@ -113,6 +114,7 @@ struct jit_exit {
     bool by_stub;              /* linked by the jump in front of the stub */
     bool fixed;                /* never linked: what follows depends on more than the pc */
     bool linked;
+    bool back;                 /* goes backwards: to the head of a loop */
 };
 
 /* A place that leaves through a state map. */
@@ -244,7 +246,7 @@ static inline uint64_t jit_key(uint64_t pc, unsigned mode) { return pc | (uint64
 /* Forms the region at pc into f (lock held); p->formed describes it. False if
  * nothing can be fetched there. max_insns 0: the parameter. */
 bool jit_form_into(struct jit *j, struct ir_func *f, uint64_t pc, unsigned mode,
-                   unsigned max_insns);
+                   unsigned max_insns, unsigned max_sides);
 /* Hash of the guest bytes of ranges as they are now; false: not all are there. */
 bool jit_hash_ranges(struct jit *j, const struct jit_range *r, unsigned n, uint64_t *hash);
 /* Copy of a region to keep; free with ir_func_copy_free. */
@@ -308,9 +310,9 @@ void jit_unlink(struct jit *j, struct jit_region *to);
 
 /* ---- jit_run.c --------------------------------------------------------- */
 
-/* The region at key, made if need be (lock held); NULL: nothing to fetch, see
- * p->formed.fetch_info. */
-struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t key);
+/* The region at key, made if need be (lock held), at length if it is a loop's;
+ * NULL: nothing to fetch, see p->formed.fetch_info. */
+struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t key, bool loop);
 /* Interprets f, catching host faults; v's FP status is current afterwards. */
 void jit_interpret(struct jit_vcpu *v, const struct ir_func *f, const struct ir_mem *mem,
                    struct ir_end *end);

@@ -59,10 +59,10 @@ static void gave_up(struct jit *j, const char *why)
 /* Forming reads guest memory, which may fault (a mapping behind the end of its
  * file): then there is nothing to fetch. */
 static bool form_guarded(struct jit *j, struct jit_vcpu *self, struct ir_func *f, uint64_t pc,
-                         unsigned mode, unsigned max_insns)
+                         unsigned mode, unsigned max_insns, unsigned max_sides)
 {
     if (!self)
-        return jit_form_into(j, f, pc, mode, max_insns);
+        return jit_form_into(j, f, pc, mode, max_insns, max_sides);
     struct jit_thread *t = jit_thread_of(self);
     if (sigsetjmp(t->landing, j->host == NULL)) {
         t->forming = 0;
@@ -70,7 +70,7 @@ static bool form_guarded(struct jit *j, struct jit_vcpu *self, struct ir_func *f
         return false;
     }
     t->forming = 1;
-    bool ok = jit_form_into(j, f, pc, mode, max_insns);
+    bool ok = jit_form_into(j, f, pc, mode, max_insns, max_sides);
     t->forming = 0;
     return ok;
 }
@@ -139,7 +139,7 @@ static void sample_end(struct jit *j, const struct sample *s, unsigned insns)
     j->stats.timed_insns += insns;
 }
 
-struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t key)
+struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t key, bool loop)
 {
     struct jit_priv *p = j->p;
     struct jit_region *r = jit_find(p, key);
@@ -148,7 +148,8 @@ struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t 
     struct ir_func *f = p->func;
     unsigned mode = self ? jit_mode_of(self) : 0;
     struct sample sample = sample_begin(j);
-    if (!form_guarded(j, self, f, key ^ (uint64_t)mode << 60, mode, 0))
+    if (!form_guarded(j, self, f, key ^ (uint64_t)mode << 60, mode, 0,
+                      loop ? JIT_PARAM_max_sides_loop : JIT_PARAM_max_sides))
         return NULL;
     if (base_unlikely(sample.on))
         sample.formed = base_thread_cpu_ns();
@@ -186,10 +187,12 @@ static struct jit_region *acquire(struct jit_vcpu *v, uint64_t key, uint32_t fro
         if (r)
             return r;
     }
+    bool loop = from == JIT_NO_EXIT ||
+                ((struct jit_exit *)jit_table_at(&p->exits, from, sizeof(struct jit_exit)))->back;
     uint64_t count = p->flush_count;
     jit_code_end(v);
     pthread_mutex_lock(&p->lock);
-    struct jit_region *r = jit_translate(j, v, key);
+    struct jit_region *r = jit_translate(j, v, key, loop);
     if (r) {
         if (from != JIT_NO_EXIT && count == p->flush_count)
             jit_link(j, from, r);
@@ -310,7 +313,7 @@ static int single_step(struct jit_vcpu *v)
     if (!t->single)
         t->single = ir_func_new(j->cfg.guest);
     pthread_mutex_lock(&j->p->lock);
-    bool ok = form_guarded(j, v, t->single, *jit_pc_of(v), jit_mode_of(v), 1);
+    bool ok = form_guarded(j, v, t->single, *jit_pc_of(v), jit_mode_of(v), 1, 1);
     uint32_t info = j->p->formed.fetch_info;
     pthread_mutex_unlock(&j->p->lock);
     if (!ok)

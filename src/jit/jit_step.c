@@ -20,7 +20,7 @@ static bool form_one(struct jit_vcpu *v)
     v->stop.info = 0;
     if (!sigsetjmp(t->landing, j->host == NULL)) {
         t->forming = 1;
-        ok = jit_form_into(j, t->single, *jit_pc_of(v), jit_mode_of(v), 1);
+        ok = jit_form_into(j, t->single, *jit_pc_of(v), jit_mode_of(v), 1, 1);
         if (!ok)
             v->stop.info = j->p->formed.fetch_info;
     }

@@ -37,6 +37,8 @@ struct x64_mem {
     int32_t disp;
 };
 
+/* Whoever writes several bytes works on a copy (a register to the compiler: a
+ * byte written might, for all it knows, be one of the pointer's). */
 struct x64_out {
     uint8_t *p;
 };
@@ -74,10 +76,13 @@ static inline void x64_opcode(struct x64_out *o, uint32_t op, unsigned rex)
 /* op reg, rm (registers) */
 static inline void x64_rr(struct x64_out *o, uint32_t op, int w, unsigned reg, unsigned rm)
 {
+    struct x64_out l = *o;
+
     reg &= 15;
     rm &= 15;
-    x64_b(o, 0xc0 | (reg & 7) << 3 | (rm & 7));
-    x64_opcode(o, op, (unsigned)w << 3 | (reg >> 3) << 2 | rm >> 3);
+    x64_b(&l, 0xc0 | (reg & 7) << 3 | (rm & 7));
+    x64_opcode(&l, op, (unsigned)w << 3 | (reg >> 3) << 2 | rm >> 3);
+    *o = l;
 }
 /* the same where rm or reg is a byte register: spl.. need a REX prefix */
 static inline void x64_rr8(struct x64_out *o, uint32_t op, unsigned reg, unsigned rm)
@@ -128,8 +133,11 @@ static inline unsigned x64_rex_mem(unsigned reg, struct x64_mem m)
 /* op reg, [mem] */
 static inline void x64_rm(struct x64_out *o, uint32_t op, int w, unsigned reg, struct x64_mem m)
 {
-    x64_modrm_mem(o, reg, m);
-    x64_opcode(o, op, (unsigned)w << 3 | x64_rex_mem(reg, m));
+    struct x64_out l = *o;
+
+    x64_modrm_mem(&l, reg, m);
+    x64_opcode(&l, op, (unsigned)w << 3 | x64_rex_mem(reg, m));
+    *o = l;
 }
 /* op reg8, [mem] (stores of a byte register) */
 static inline void x64_rm8(struct x64_out *o, uint32_t op, unsigned reg, struct x64_mem m)
@@ -168,8 +176,11 @@ static inline void x64_vrr(struct x64_out *o, uint32_t op, int w, unsigned reg, 
 static inline void x64_vrm(struct x64_out *o, uint32_t op, int w, unsigned reg, unsigned vvvv,
                            struct x64_mem m)
 {
-    x64_modrm_mem(o, reg, m);
-    x64_vex(o, op, w, reg & 15, m.index != X64_NONE && (m.index & 8), m.base & 8, vvvv);
+    struct x64_out l = *o;
+
+    x64_modrm_mem(&l, reg, m);
+    x64_vex(&l, op, w, reg & 15, m.index != X64_NONE && (m.index & 8), m.base & 8, vvvv);
+    *o = l;
 }
 
 /* ---- common instructions --------------------------------------------- */
@@ -184,20 +195,23 @@ static inline void x64_mov(struct x64_out *o, int w, unsigned d, unsigned s)
 /* Shortest move of a constant; keeps the flags. */
 static inline void x64_mov_imm(struct x64_out *o, unsigned d, uint64_t v)
 {
+    struct x64_out l = *o;
+
     if (v <= UINT32_MAX) {
-        x64_d(o, (uint32_t)v);
-        x64_b(o, 0xb8 | (d & 7));
+        x64_d(&l, (uint32_t)v);
+        x64_b(&l, 0xb8 | (d & 7));
         if (d & 8)
-            x64_b(o, 0x41);
+            x64_b(&l, 0x41);
     } else if ((int64_t)v == (int32_t)v) {
-        x64_d(o, (uint32_t)v);
-        x64_b(o, 0xc0 | (d & 7));
-        x64_opcode(o, 0xc7, 8 | d >> 3);
+        x64_d(&l, (uint32_t)v);
+        x64_b(&l, 0xc0 | (d & 7));
+        x64_opcode(&l, 0xc7, 8 | d >> 3);
     } else {
-        x64_q(o, v);
-        x64_b(o, 0xb8 | (d & 7));
-        x64_b(o, 0x48 | d >> 3);
+        x64_q(&l, v);
+        x64_b(&l, 0xb8 | (d & 7));
+        x64_b(&l, 0x48 | d >> 3);
     }
+    *o = l;
 }
 static inline void x64_mov_imm64(struct x64_out *o, unsigned d, uint64_t v)
 {

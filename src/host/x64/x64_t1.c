@@ -226,8 +226,9 @@ void x64_emit_slow(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 
 static unsigned x64_exit(struct x64_t1 *t, unsigned kind, bool call, uint64_t key)
 {
-    base_vec_push(&t->c->exits, ((struct jit_exit_out){.kind = (uint8_t)kind, .is_call = call,
-                                                       .key = key}));
+    base_vec_push(&t->c->exits,
+                  ((struct jit_exit_out){.kind = (uint8_t)kind, .is_call = call,
+                                         .is_back = !call && key <= x64_pc(t), .key = key}));
     return (unsigned)t->c->exits.len - 1;
 }
 
