@@ -97,6 +97,9 @@ def programs():
           "ermission denied" in err, f"{status} {out} {err[:300]}")
     status, out, err = run([*base, "exec 3<>/dev/tcp/127.0.0.1/9; echo $?"], place.top)
     check("shell without network", "Operation not permitted" in err, f"{out} {err[:300]}")
+    status, out, err = run([*base, "cat /proc/self/maps"], place.top)
+    check("its own map of memory", "[stack]" in out and "[heap]" in out and status == 0,
+          f"{out[:200]} {err[:200]}")
     script = place.top / "script"
     script.write_text("#!/usr/bin/bash\necho it runs; cat secret\n")
     script.chmod(0o755)
