@@ -34,11 +34,11 @@ _Noreturn void base_bug(const char *file, int line, const char *fmt, ...)
 #define BASE_ASSERT(c) \
     (base_likely(c) ? (void)0 : base_bug(__FILE__, __LINE__, "%s", #c))
 
-/* Assertion for hot paths: on unless NDEBUG. */
-#ifdef NDEBUG
-#define BASE_DASSERT(c) ((void)0)
-#else
+/* Assertion for hot paths: on in builds with sanitizers and with -Dchecks. */
+#ifdef BASE_CHECKS
 #define BASE_DASSERT(c) BASE_ASSERT(c)
+#else
+#define BASE_DASSERT(c) ((void)0)
 #endif
 
 /* ---- memory ---------------------------------------------------------- */
