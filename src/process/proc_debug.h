@@ -82,6 +82,9 @@ int proc_gdb_signal(struct proc_thread *t, siginfo_t *info);
 /* Last words: an exit status, or a signal. */
 void proc_gdb_end(struct proc *p, int status, int sig);
 void proc_gdb_fork_child(struct proc_thread *t);
+/* Around execve: the option for the new program, or NULL; and if it failed. */
+const char *proc_gdb_hand_over(const struct proc_thread *t);
+void proc_gdb_keep(const struct proc_thread *t);
 
 /* ---- core dumps (proc_core.c) ---------------------------------------- */
 

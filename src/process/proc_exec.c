@@ -272,6 +272,7 @@ static void own_command(const struct proc *p, struct own_args *o, const char *ar
                         const char *path)
 {
     const struct isomer_run_options *opt = p->opt;
+    const char *gdb;
 
     o->n = 0;
     add(o, "isomer");
@@ -292,6 +293,8 @@ static void own_command(const struct proc *p, struct own_args *o, const char *ar
         add(o, "--stats");
     if (opt->no_link)
         add(o, "--no-link");
+    if (opt->gdb && (gdb = proc_gdb_hand_over(proc_self)))
+        add(o, gdb);
     if (opt->perf)
         add(o, "--perf=map");
     if (opt->trace) {
@@ -451,7 +454,9 @@ static long do_exec(struct proc_thread *t, const char *path, uint64_t argv, uint
         path = here;
     }
     own_command(p, &own, argv0 ? (const char *)argv0 : "", path);
-    return leave_with(t, NULL, own.arg, own.n, argv, (size_t)argc, envp);
+    r = leave_with(t, NULL, own.arg, own.n, argv, (size_t)argc, envp);
+    proc_gdb_keep(t);
+    return r;
 }
 
 PROC_SYS(execve)

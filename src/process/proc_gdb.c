@@ -67,7 +67,11 @@ static void send_stop(struct gdb *g)
     base_text_printf(&out, "T%02x", proc_gdb_signal_from_host(e->sig));
     if (e->reason && strstr(e->reason, "watch"))
         base_text_printf(&out, "%s:%llx;", e->reason, (unsigned long long)e->addr);
-    else if (e->reason)
+    else if (e->reason && !strcmp(e->reason, "exec")) {
+        base_text_printf(&out, "exec:");
+        proc_gdb_put_hex(&out, proc_guest_exe(g->p), strlen(proc_guest_exe(g->p)));
+        base_text_printf(&out, ";");
+    } else if (e->reason)
         base_text_printf(&out, "%s:;", e->reason);
     base_text_printf(&out, "thread:%x;", (unsigned)e->tid);
     g->thread = e->tid;
@@ -456,10 +460,11 @@ static void pass_signals(struct gdb *g, const char *s)
 static void query(struct gdb *g, const char *s, struct base_text *out)
 {
     if (!strncmp(s, "qSupported", 10)) {
+        g->exec_events = strstr(s, "exec-events+") != NULL;
         base_text_printf(out,
                          "PacketSize=%x;QStartNoAckMode+;vContSupported+;swbreak+;hwbreak+;"
                          "QPassSignals+;qXfer:features:read+;qXfer:auxv:read+;"
-                         "qXfer:exec-file:read+;qXfer:threads:read+",
+                         "qXfer:exec-file:read+;qXfer:threads:read+;exec-events+",
                          GDB_PACKET - 64);
     } else if (!strncmp(s, "qXfer:", 6)) {
         xfer(g, s + 6, out);
@@ -634,7 +639,7 @@ static void *serve(void *arg)
     return NULL;
 }
 
-/* ---- beginning and end ----------------------------------------------- */
+/* ---- connection ------------------------------------------------------ */
 
 static int high_fd(int fd)
 {
@@ -718,6 +723,51 @@ static int wait_for_gdb(const char *where)
     return high_fd(fd);
 }
 
+/* ---- execve ---------------------------------------------------------- */
+
+/* The program that is executed goes on with the connection: the option that
+ * says so. NULL: gdb would not understand. */
+const char *proc_gdb_hand_over(const struct proc_thread *t)
+{
+    static char text[64];
+    struct gdb *g = proc_gdb;
+
+    if (!g || !(atomic_load(&t->proc->debug) & PROC_DEBUG_GDB) || t->shares_memory ||
+        !g->exec_events || g->acks)
+        return NULL;
+    snprintf(text, sizeof text, "--gdb=fd:%d:%llx", g->fd, (unsigned long long)g->pass);
+    fcntl(g->fd, F_SETFD, 0);
+    return text;
+}
+
+/* There was no execve after all. */
+void proc_gdb_keep(const struct proc_thread *t)
+{
+    if (proc_gdb && !t->shares_memory)
+        fcntl(proc_gdb->fd, F_SETFD, FD_CLOEXEC);
+}
+
+/* Connection of the option: one that a program handed over, or a new one. */
+static int take_over(struct gdb *g, const char *where)
+{
+    unsigned long long pass;
+    int fd;
+
+    if (sscanf(where, "fd:%d:%llx", &fd, &pass) != 2)
+        return wait_for_gdb(where);
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+        return -1;
+    g->acks = false;
+    g->exec_events = true;
+    g->pass = pass;
+    g->event.reason = "exec";
+    if (write(g->event_fd, &(uint64_t){1}, 8) < 0)
+        return -1;
+    return fd;
+}
+
+/* ---- beginning and end ----------------------------------------------- */
+
 /* The server's thread takes no signal at all. */
 static int start_server(struct gdb *g)
 {
@@ -751,7 +801,7 @@ int proc_gdb_start(struct proc_thread *t)
         base_error("--gdb: no /proc/self/mem: %s", strerror(errno));
         return ISOMER_EXIT_CANNOT_RUN;
     }
-    g->fd = wait_for_gdb(p->opt->gdb);
+    g->fd = take_over(g, p->opt->gdb);
     if (g->fd < 0) {
         base_error("--gdb %s: %s", p->opt->gdb, strerror(errno));
         return ISOMER_EXIT_USAGE;

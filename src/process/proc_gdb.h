@@ -31,6 +31,7 @@ struct gdb {
     struct proc *p;
     int fd, event_fd, mem_fd;
     bool acks;             /* until QStartNoAckMode */
+    bool exec_events;      /* gdb understands that another program was executed */
     pthread_mutex_t lock;  /* stopped, event; together with PROC_DEBUG_STOP */
     bool stopped, connected;
     struct gdb_event event;

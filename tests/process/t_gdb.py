@@ -155,6 +155,24 @@ def main():
          (status, out, text))
     text, status, _, _ = session("break leaf\ncontinue\nkill\n", "./static")
     case("kill", None if status == -9 else status)
+    text, status, out, _ = session("""
+handle SIGUSR1 nostop noprint pass
+break leaf if n == 3
+continue
+catch exec
+continue
+info threads
+continue
+bt
+delete
+continue
+""", "./static", args=["x", "exec"])
+    expect("execve", text, [("before it", r"hit Breakpoint 1, leaf \(n=3"),
+                            ("told", r"exec'd .*/static"),
+                            ("one thread", r"^\* 1 +Thread \d+ [^\n]*\n(?! +2 )"),
+                            ("breakpoint in the new program", r"hit Breakpoint 1, leaf \(n=3"),
+                            ("exit code", "code 052")])
+    case("execve: status", None if status == 42 and "child 9" in out else (status, out))
     text, status, out, _ = session("print *(int *)0x10\n", "./static")
     expect("bad address", text, [("refused", "Cannot access memory at address 0x10")])
     p = start([], ["./static"])

@@ -39,11 +39,14 @@ int main(int argc, char **argv)
     pthread_t t;
     int status = 0;
 
-    (void)argv;
     signal(SIGUSR1, handler);
     pthread_create(&t, NULL, thread, NULL);
     for (int i = 0; i < 4; i++)
         middle(i);
+    if (argc > 2) { /* with a thread beside, first in vain */
+        execl("nothing", argv[0], NULL);
+        execl(argv[0], argv[0], NULL);
+    }
     if (!fork()) {
         child_runs();
         _exit(9);
