@@ -88,6 +88,7 @@ struct jit_vcpu {
     uint64_t host_sp;         /* host stack pointer while inside */
     uint32_t deopt_count;     /* --test-deopt: counts down to a forced exit */
     uint32_t in_code;         /* 1 inside translated code or its slow calls */
+    uint32_t chained;         /* exits ask jit_next for code instead of leaving */
     /* slow call: op | ty<<8 | aty<<16 | aux<<32; arguments of integer type
      * aty may have garbage above its width */
     uint64_t slow_op;
@@ -105,6 +106,7 @@ struct jit_vcpu {
     uint64_t flush_seen;      /* jit->flush_count this vCPU has passed */
     struct jit_vcpu *next;    /* list of the VM's vCPUs */
     void *owner;              /* the caller's */
+    int stopped;              /* why jit_next gave no code */
     /* result of jit_run */
     struct jit_stop_info {
         uint32_t trap, info;      /* JIT_STOP_TRAP */
@@ -186,7 +188,8 @@ unsigned jit_map_end(struct jit_code *c);
 enum { JIT_STUB_EXIT, JIT_STUB_INDIRECT, JIT_STUB_RETMISS, JIT_STUB_DEOPT, JIT_STUB_SLOW,
        JIT_STUB_SLOW_STATE, JIT_STUB_ENTER, JIT_STUB_ABANDON, JIT_STUB_LINK_EXIT,
        JIT_STUB_LINK_DEOPT, JIT_STUB_COUNT };
-/* EXIT:     exit_id is set; convention holds: saves it all, returns from enter
+/* EXIT:     exit_id is set; convention holds: saves it all, asks jit_next or
+ *           returns from enter
  * INDIRECT: target key in the target register (rax), convention holds: looks
  *           it up in vcpu->lookup and jumps; miss or poll: leaves with
  *           exit_id = JIT_EXIT_MISS, exit_arg = key
@@ -215,7 +218,8 @@ struct jit_host {
     int (*compile)(struct jit *j, struct ir_func *f, struct jit_code *c);
     /* Fills host_const of a new vCPU. */
     void (*vcpu_init)(struct jit_vcpu *v);
-    /* Runs code until it leaves. */
+    /* Runs code until it leaves: at its first exit, or, if v->chained, at the
+     * first after which jit_next gives no code to go on with. */
     void (*enter)(struct jit_vcpu *v, const void *code);
     /* Sets the rel32 at a patchable site to reach target (rw: where to write). */
     void (*patch)(uint8_t *site_rw, const uint8_t *site_rx, const uint8_t *target);
@@ -263,6 +267,11 @@ struct jit_config {
     unsigned max_insns;        /* guest instructions per region; 0: default */
     const char *dump;          /* letters of ISOMER_DUMP or NULL: g i o h */
     FILE *dump_file;
+    /* A system call, if not NULL: acts on it and returns true, and the vCPU runs
+     * on from the pc in its state; false: jit_run returns. It does what
+     * jit_run's caller would, without returning to it: the processor predicts
+     * returns by the calls it has seen, the guest's among them. */
+    bool (*syscall)(struct jit_vcpu *v);
     /* Executable guest bytes from pc on: returns how many (0: none) and where
      * they are on the host; *writable tells whether the guest may write them.
      * Called with the jit's lock held. */
@@ -333,6 +342,10 @@ enum jit_stop {
 enum jit_stop jit_run(struct jit_vcpu *v);
 /* The same for exactly one guest instruction, by the interpreter. */
 enum jit_stop jit_step(struct jit_vcpu *v);
+
+/* For the host's exit stubs: acts on the exit that was taken and returns the
+ * code to run next, or NULL to leave. */
+const void *jit_next(struct jit_vcpu *v);
 
 /* Asks v to stop at its next safe point; async-signal-safe, any thread. */
 static inline void jit_poll_request(struct jit_vcpu *v) { v->poll = 1; }

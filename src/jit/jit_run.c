@@ -9,7 +9,15 @@
  *        +---------- miss    fill the lookup table ---+
  *                    deopt   state from its map; poll, or one instruction
  *                            in the interpreter (forced exits)
+ *                    call    cfg.syscall, then on ----+
  *                    trap, fault ----------------------> the caller
+ *
+ * The exit stubs call jit_next where they stand, on the host's stack above the
+ * frame of enter(), and jump to the code it returns: the loop goes round without
+ * returning from anything. A processor predicts returns from a stack of the
+ * calls it has seen, and the guest's calls are on it; unwinding to a loop in C
+ * and entering again would spoil all of the guest's next returns (getppid from
+ * a function two calls deep: 250 ns with, 205 without, 120 native).
  *
  * While in_code is set, regions and exit numbers stay valid; it is dropped
  * before every wait for the lock (jit_priv.h has the whole protocol).
@@ -402,24 +410,21 @@ static bool lockstep_enter(struct jit_vcpu *v)
     return true;
 }
 
-static int run_region(struct jit_vcpu *v, const struct jit_region *r, uint32_t *from)
+/* One region without code, or in lockstep. */
+static int run_apart(struct jit_vcpu *v, const struct jit_region *r, uint32_t *from)
 {
     if (!r->code) {
         struct ir_end end = {0};
         jit_interpret(v, r->ir, NULL, &end);
         return after_interp(v, &end);
     }
-    if (v->jit->cfg.lockstep) {
-        if (!lockstep_enter(v))
-            return GO_ON;
-        if (r->once)
-            jit_enter(v, r);
-        else
-            jit_lockstep(v, r);
-        pthread_mutex_unlock(&v->jit->p->lockstep);
-    } else {
+    if (!lockstep_enter(v))
+        return GO_ON;
+    if (r->once)
         jit_enter(v, r);
-    }
+    else
+        jit_lockstep(v, r);
+    pthread_mutex_unlock(&v->jit->p->lockstep);
     return after_code(v, from);
 }
 
@@ -428,22 +433,49 @@ void jit_enter(struct jit_vcpu *v, const struct jit_region *r)
     v->jit->host->enter(v, r->code);
 }
 
-static int loop(struct jit_vcpu *v)
+/* The caller's system call without returning to it; false: it wants to. */
+static bool called(struct jit_vcpu *v)
 {
-    uint32_t from = JIT_NO_EXIT;
+    struct jit *j = v->jit;
+    if (!j->cfg.syscall || v->stop.trap != IR_TRAP_SYSCALL)
+        return false;
+    if (j->p->compiles)
+        j->host->fp_store(v, jit_env_of(v));
+    bool on = j->cfg.syscall(v);
+    if (j->p->compiles)
+        j->host->fp_load(v, jit_env_of(v));
+    return on;
+}
+
+/* Goes on from the pc in the state, or from the exit number from, until there is
+ * code to run (in_code is set then) or a reason to stop (v->stopped). */
+static const void *next_code(struct jit_vcpu *v, int stop, uint32_t from)
+{
+    const struct jit *j = v->jit;
     for (;;) {
-        if (base_unlikely(v->poll)) {
-            int stop = poll_wanted(v);
-            if (stop != GO_ON)
-                return stop;
+        if (stop == JIT_STOP_TRAP && called(v))
+            stop = GO_ON;
+        if (base_unlikely(stop == GO_ON && v->poll)) {
+            stop = poll_wanted(v);
             from = JIT_NO_EXIT; /* a flush may have been */
+        }
+        if (stop != GO_ON) {
+            v->stopped = stop;
+            return NULL;
         }
         struct jit_region *r = acquire(v, jit_key(*jit_pc_of(v), jit_mode_of(v)), from);
         from = JIT_NO_EXIT;
-        int stop = r ? run_region(v, r, &from) : stop_trap(v, IR_TRAP_FETCH, v->stop.info);
-        if (stop != GO_ON)
-            return stop;
+        if (base_likely(r && r->code && !j->cfg.lockstep))
+            return r->code;
+        stop = r ? run_apart(v, r, &from) : stop_trap(v, IR_TRAP_FETCH, v->stop.info);
     }
+}
+
+const void *jit_next(struct jit_vcpu *v)
+{
+    uint32_t from = JIT_NO_EXIT;
+    int stop = after_code(v, &from);
+    return next_code(v, stop, from);
 }
 
 enum jit_stop jit_run(struct jit_vcpu *v)
@@ -452,8 +484,14 @@ enum jit_stop jit_run(struct jit_vcpu *v)
     jit_current = v;
     if (j->p->compiles)
         j->host->fp_load(v, jit_env_of(v));
-    int stop = loop(v);
+    v->chained = !j->cfg.lockstep;
+    const void *code = next_code(v, GO_ON, JIT_NO_EXIT);
+    if (code) {
+        j->host->enter(v, code);
+        if (v->exit_id == JIT_EXIT_FAULT) /* abandoned: nobody asked jit_next */
+            v->stopped = stop_fault(v);
+    }
     if (j->p->compiles)
         j->host->fp_store(v, jit_env_of(v));
-    return (enum jit_stop)stop;
+    return (enum jit_stop)v->stopped;
 }

@@ -27,6 +27,16 @@ static void loop_syscall(struct proc_thread *t)
         proc_signal_deliver(t);
 }
 
+bool proc_loop_syscall(struct jit_vcpu *v)
+{
+    struct proc_thread *t = v->owner;
+
+    if (base_unlikely(t->proc->debug)) /* the debugger sees jit_run return */
+        return false;
+    loop_syscall(t);
+    return true;
+}
+
 /* Fault of an access, or of a fetch, at addr. */
 static void loop_segv(struct proc_thread *t, int code, uint64_t addr)
 {

@@ -244,6 +244,8 @@ long proc_dispatch(struct proc_thread *t, uint64_t nr, const uint64_t *args);
 
 /* Runs t until it ends; does not return for the last thread. */
 _Noreturn void proc_loop(struct proc_thread *t);
+/* The engine's jit_config.syscall: the call of the vCPU's thread. */
+bool proc_loop_syscall(struct jit_vcpu *v);
 /* Ends the whole process with a status (other threads die with it). */
 _Noreturn void proc_exit_group(struct proc *p, int status);
 /* Ends it as by signal sig: default action, re-raised on ourselves. */

@@ -96,6 +96,7 @@ static struct proc *run_new(const struct isomer_run_options *o, int *status)
         .no_link = o->no_link,
         .stats = o->stats,
         .seed = o->seed,
+        .syscall = proc_loop_syscall,
         .fetch = o->gdb ? proc_gdb_fetch : proc_mem_fetch,
         .translated = o->perf ? proc_perf_region : NULL,
         .ctx = p,

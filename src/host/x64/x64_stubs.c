@@ -150,6 +150,39 @@ static void to_host_stack(struct writer *w)
 
 /* ---- the stubs ------------------------------------------------------- */
 
+/* Runs the code at rax with the vCPU in rbp. */
+static void into_code(struct writer *w)
+{
+    ldmxcsr(w, V(mxcsr));
+    load64(w, RSP, V(shadow_sp));
+    pinned(w, false);
+    I((x64_b(O, 0xe0), x64_b(O, 0xff))); /* jmp rax */
+}
+
+/* The end of every exit: asks for the next code where it stands, so that the
+ * host's prediction of returns still has the guest's calls; leaves if there is
+ * none. */
+static void go_on_or_leave(struct writer *w)
+{
+    to_host_stack(w);
+    I(x64_alu_mi(O, ALU_CMP, 0, V(chained), 0));
+    uint8_t *alone = w->rw;
+    rel32(w, 0x0f84, w->rx);
+    I(x64_lea(O, 1, RDI, (struct x64_mem){RBP, X64_NONE, 0, -JIT_STATE_BIAS}));
+    I(x64_mov_imm64(O, RAX, (uint64_t)(uintptr_t)jit_next));
+    I((x64_b(O, 0xd0), x64_b(O, 0xff))); /* call rax */
+    I(x64_test_rr(O, 1, RAX, RAX));
+    uint8_t *none = w->rw;
+    rel32(w, 0x0f84, w->rx);
+    into_code(w);
+    uint8_t *sites[] = {alone, none};
+    for (unsigned i = 0; i < 2; i++) {
+        int32_t rel = (int32_t)(w->rw - (sites[i] + 6));
+        memcpy(sites[i] + 2, &rel, 4);
+    }
+    leave_host(w);
+}
+
 static void stub_enter(struct writer *w)
 {
     for (unsigned i = 0; i < BASE_ARRAY_SIZE(saved); i++)
@@ -159,17 +192,13 @@ static void stub_enter(struct writer *w)
     I(x64_mov(O, 1, RAX, RSI));
     stmxcsr(w, V(host_mxcsr));
     store64(w, V(host_sp), RSP);
-    ldmxcsr(w, V(mxcsr));
-    load64(w, RSP, V(shadow_sp));
-    pinned(w, false);
-    I((x64_b(O, 0xe0), x64_b(O, 0xff))); /* jmp rax */
+    into_code(w);
 }
 
 static void stub_exit(struct writer *w)
 {
     pinned(w, true);
-    to_host_stack(w);
-    leave_host(w);
+    go_on_or_leave(w);
 }
 
 static void stub_indirect(struct writer *w)
@@ -223,8 +252,7 @@ static void stub_deopt(struct writer *w, bool link)
         I(x64_rm(O, 0x8b, 0, RAX, (struct x64_mem){RAX, X64_NONE, 0, 0}));
         I(x64_rm(O, 0x89, 0, RAX, V(exit_id)));
     }
-    to_host_stack(w);
-    leave_host(w);
+    go_on_or_leave(w);
 }
 
 static void stub_link_exit(struct writer *w)
