@@ -158,3 +158,16 @@ PROC_SYS(semctl)
         return proc_raw(SYS_semctl, a[0], a[1], (uint64_t)cmd, a[3], 0, 0);
     }
 }
+
+/* Other pages of the same file at the same addresses: the map stays as it is. */
+PROC_SYS(remap_file_pages)
+{
+    long r;
+
+    if (!proc_guest_range(a[0], a[1]))
+        return -EINVAL;
+    r = proc_raw(SYS_remap_file_pages, a[0], a[1], a[2], a[3], a[4], 0);
+    if (!r && proc_mem_has_exec(t->proc, a[0], a[1]))
+        jit_invalidate(t->proc->jit, a[0], a[1]);
+    return r;
+}

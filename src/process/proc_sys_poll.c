@@ -153,6 +153,27 @@ PROC_SYS(epoll_pwait2)
     return poll_epoll(t, 441, a, a[3], a[4], a[5]);
 }
 
+/* Kernel AIO: its structures are the same. The ring that the kernel maps for a
+ * context lies outside the guest's map; libaio reads it there. */
+PROC_SYS(io_pgetevents)
+{
+    uint64_t mask[2] = {0, 0}, host[2];
+    struct poll_mask m;
+    long r;
+
+    if (a[3] >= PROC_TASK_SIZE || a[4] >= PROC_TASK_SIZE)
+        return -EFAULT;
+    if (a[5] && proc_read_guest(mask, a[5], sizeof mask) < 0)
+        return -EFAULT;
+    r = poll_mask_read(&m, mask[0], mask[1]);
+    if (r < 0)
+        return r;
+    host[0] = poll_mask_arg(&m);
+    host[1] = 8;
+    r = proc_syscall(t, SYS_io_pgetevents, a[0], a[1], a[2], a[3], a[4], (uint64_t)host);
+    return poll_end(t, &m, r);
+}
+
 /* ---- futex ----------------------------------------------------------- */
 
 /* Arguments that an operation does not have are whatever was in the registers:
