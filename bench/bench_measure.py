@@ -9,6 +9,7 @@ its children alone; the cost of the harness and of entering a root are not in it
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -96,8 +97,8 @@ def find_machines(names, isomer):
 class Run:
     """What one run cost and gave."""
 
-    def __init__(self, cpu, rss, output, status, stderr):
-        self.cpu, self.rss, self.output = cpu, rss, output
+    def __init__(self, cpu, wall, rss, output, status, stderr):
+        self.cpu, self.wall, self.rss, self.output = cpu, wall, rss, output
         self.status, self.stderr = status, stderr
 
 
@@ -122,14 +123,19 @@ class Bench:
         out, err = self.scratch / ".out", self.scratch / ".err"
         self.report.write_text("")
         with open(stdin or os.devnull, "rb") as i, open(out, "wb") as o, open(err, "wb") as e:
+            process = subprocess.Popen(command, stdin=i, stdout=o, stderr=e, cwd=self.scratch,
+                                       env={**self.environment, **(env or {})},
+                                       start_new_session=True)
             try:
-                status = subprocess.run(command, stdin=i, stdout=o, stderr=e, cwd=self.scratch,
-                                        env={**self.environment, **(env or {})},
-                                        timeout=RUN_LIMIT).returncode
+                status = process.wait(RUN_LIMIT)
             except subprocess.TimeoutExpired:
                 status = "timeout"
+            finally:
+                if process.returncode is None:  # or interrupted: nothing stays behind
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
         words = self.report.read_text().split()
-        user, system, _, rss = (float(w) for w in words) if len(words) == 4 else (0, 0, 0, 0)
+        user, system, wall, rss = (float(w) for w in words) if len(words) == 4 else (0, 0, 0, 0)
         output = out.read_bytes()
         if output_file:
             made = self.scratch / output_file
@@ -138,7 +144,7 @@ class Bench:
         if len(output) > 4096:
             output = hashlib.sha256(output).hexdigest().encode()
         stderr = err.read_text(errors="replace")
-        return Run(user + system, rss / 1024, output, status, stderr)
+        return Run(user + system, wall, rss / 1024, output, status, stderr)
 
 
 def warn(text):

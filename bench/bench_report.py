@@ -134,16 +134,20 @@ def goal_table(found):
     return table(["goal", "at most", "measured", "state"], rows)
 
 
-def report(head, kernels, programs, machines, translation):
-    """The whole report as Markdown."""
+def report(head, kernels, programs, machines, translation, more=(), more_goals=()):
+    """The whole report as Markdown; more: (rows, their table), as bench_os.py makes it."""
     parts = [head]
     if kernels:
         parts += ["## Kernels", result_table(kernels, machines, "kernel", True),
                   mean_table(kernels, machines)]
     if programs:
         parts += ["## Programs", result_table(programs, machines, "program", False)]
-    parts += ["## Goals", goal_table(goals(kernels, programs, translation))]
-    failed = [f"- {r.name}, {m}: {why}" for r in kernels + programs for m, why in r.failed.items()]
+    rows, text = more or ([], None)
+    if rows:
+        parts += ["## Operating system", text]
+    found = goals(kernels, programs, translation) if kernels or programs else []
+    parts += ["## Goals", goal_table([*found, *more_goals])]
+    failed = [f"- {r.name}, {m}: {why}" for r in kernels + programs + rows for m, why in r.failed.items()]
     if failed:
         parts += ["## Failures", "\n".join(failed)]
     return "\n\n".join(parts) + "\n"

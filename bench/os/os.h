@@ -1,0 +1,94 @@
+/* os.h: timing for the programs beside it. SPDX-License-Identifier: Apache-2.0
+ *
+ * Each o_*.c measures one thing and times itself, so that neither start-up nor translation is
+ * in the figure. It does its operation n times in each of several batches and prints
+ *
+ *     result LABEL WALL CPU
+ *
+ * in nanoseconds per operation, of the cheapest batch: the first batch pays for translation,
+ * and on a machine with other work to do the cheapest is the least disturbed. CPU is that of the
+ * whole process and of the children it has waited for. Every other line says what was done and
+ * is the same on every machine, or one of them does not do it.
+ *
+ * usage: PROGRAM N BATCHES [PROGRAM-TO-START]
+ */
+#ifndef OS_H
+#define OS_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+
+struct os_time {
+    double wall, cpu;
+};
+
+static long os_n;
+static int os_batches;
+
+static inline void os_die(const char *what)
+{
+    perror(what);
+    exit(1);
+}
+
+static inline void os_arguments(int argc, char **argv)
+{
+    os_n = argc > 1 ? atol(argv[1]) : 0;
+    os_batches = argc > 2 ? atoi(argv[2]) : 0;
+    if (os_n < 1 || os_batches < 1) {
+        fprintf(stderr, "usage: %s N BATCHES [PROGRAM-TO-START]\n", argv[0]);
+        exit(2);
+    }
+}
+
+static inline double os_clock(clockid_t clock)
+{
+    struct timespec t;
+
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static inline double os_seconds(struct timeval t)
+{
+    return (double)t.tv_sec * 1e9 + (double)t.tv_usec * 1e3;
+}
+
+static inline struct os_time os_now(void)
+{
+    struct rusage children;
+    struct os_time now = {.wall = os_clock(CLOCK_MONOTONIC),
+                          .cpu = os_clock(CLOCK_PROCESS_CPUTIME_ID)};
+
+    getrusage(RUSAGE_CHILDREN, &children);
+    now.cpu += os_seconds(children.ru_utime) + os_seconds(children.ru_stime);
+    return now;
+}
+
+/* The cheapest of os_batches calls of batch(n), per operation. */
+static inline void os_measure(const char *label, void (*batch)(long n))
+{
+    struct os_time best = {0, 0};
+
+    for (int i = 0; i < os_batches; i++) {
+        struct os_time from = os_now(), to;
+        double wall, cpu;
+
+        batch(os_n);
+        to = os_now();
+        wall = (to.wall - from.wall) / (double)os_n;
+        cpu = (to.cpu - from.cpu) / (double)os_n;
+        if (i == 0 || wall < best.wall)
+            best.wall = wall;
+        if (i == 0 || cpu < best.cpu)
+            best.cpu = cpu;
+    }
+    printf("result %s %.1f %.1f\n", label, best.wall, best.cpu);
+}
+
+#endif
