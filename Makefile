@@ -21,7 +21,7 @@ T      ?=
 
 ISOMER = $(BUILD)/src/cli/isomer
 
-.PHONY: all build build-asan static deb setup packages roots demo check check-long bench bless \
+.PHONY: all build build-asan static deb setup packages roots long-roots demo check check-long bench bless \
 	lint format install clean
 
 all: build
@@ -31,6 +31,10 @@ packages:
 
 roots: packages
 	@tools/riscv-root.sh >/dev/null
+
+# What only check-long needs, some gigabytes.
+long-roots: packages
+	@tools/riscv-root.sh --set long >/dev/null
 
 setup: packages roots
 
@@ -66,7 +70,7 @@ demo: setup build
 check: setup build build-asan static
 	@tests/run --build $(BUILD) --asan $(ASAN) --jobs $(JOBS) $(T)
 
-check-long: setup build build-asan static
+check-long: setup long-roots build build-asan static
 	@tests/run --build $(BUILD) --asan $(ASAN) --jobs $(JOBS) --long $(T)
 
 bench: setup build

@@ -117,6 +117,16 @@ update_lists() {
     return 1
 }
 
+# The same for the set "long".
+finish_long() {
+    echo '127.0.0.1 localhost' >"$1/etc/hosts"
+    echo 'sshd:x:100:65534::/run/sshd:/usr/sbin/nologin' >>"$1/etc/passwd"
+    {
+        for what in passwd group shadow networks protocols services; do echo "$what: files"; done
+        echo 'hosts: files dns'
+    } >"$1/etc/nsswitch.conf"
+}
+
 # What maintainer scripts would have done, as far as programs here need it.
 finish_root() {
     root=$1
@@ -127,8 +137,11 @@ finish_root() {
     link luac5.4 usr/bin/luac
     link gcc usr/bin/cc
     link which.debianutils usr/bin/which
+    link g++ usr/bin/c++
+    link php8.4 usr/bin/php
     [ -e "$root/etc/passwd" ] || cp "$root/usr/share/base-passwd/passwd.master" "$root/etc/passwd"
     [ -e "$root/etc/group" ] || cp "$root/usr/share/base-passwd/group.master" "$root/etc/group"
+    [ -z "$set" ] || finish_long "$root"
     mkdir -p "$root/tmp" "$root/proc" "$root/dev" "$root/sys" "$root/root" "$root/home"
     rm -rf "$root/usr/share/doc" "$root/usr/share/man" "$root/usr/share/locale" "$root/usr/share/info"
 }
@@ -183,7 +196,7 @@ if [ "${1-}" = --set ]; then
 fi
 case ${1-} in
 --print)
-    { have_root riscv64 && have_root amd64; } || die "no programs in $cache yet: run 'make ${set:+long-}setup'"
+    { have_root riscv64 && have_root amd64; } || die "no programs in $cache yet: run 'make ${set:+long-}roots'"
     print_roots
     exit 0
     ;;
