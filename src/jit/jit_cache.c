@@ -21,6 +21,22 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* The same from a file, where mremap does not make second mappings (valgrind's,
+ * for one). */
+static bool new_memory_file(size_t size, void **rw, void **rx)
+{
+    int fd = memfd_create("isomer-code", MFD_CLOEXEC);
+    *rw = *rx = MAP_FAILED;
+    if (fd < 0)
+        return false;
+    if (ftruncate(fd, (off_t)size) == 0) {
+        *rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        *rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    }
+    close(fd);
+    return *rw != MAP_FAILED && *rx != MAP_FAILED;
+}
+
 /* Memory at *rw, and the same at *rx. */
 static bool new_memory(size_t size, void **rw, void **rx)
 {
@@ -32,12 +48,10 @@ static bool new_memory(size_t size, void **rw, void **rx)
     *rx = mremap(*rw, 0, size, MREMAP_MAYMOVE); /* of length 0: a second mapping */
     if (*rx != MAP_FAILED && mprotect(*rx, size, PROT_READ | PROT_EXEC) == 0)
         return true;
-    int error = errno;
     munmap(*rw, size);
     if (*rx != MAP_FAILED)
         munmap(*rx, size);
-    errno = error;
-    return false;
+    return new_memory_file(size, rw, rx);
 }
 
 static _Atomic(uint32_t) *new_users(void)
