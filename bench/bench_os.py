@@ -261,7 +261,7 @@ def new_row(micro, label):
 
 
 class OsCase:
-    """One command of a root, by machine: {"argv", "native_root", "env", "output_file"}."""
+    """command(machine) is what Bench.run takes; runs: how often, where three are too few."""
 
     def __init__(self, name, group, command, runs=None):
         self.name, self.group, self.command, self.runs = name, group, command, runs
@@ -330,7 +330,7 @@ def language_cases(roots):
             OsCase("node job", "languages", node(str(where / "job.js"))),
             OsCase("java start", "languages", java("Hello")),
             OsCase("java job", "languages", java("Job")),
-            OsCase("go start", "languages", go("hello")),
+            OsCase("go start", "languages", go("hello"), runs=10),
             OsCase("go job", "languages", go("job"))]
 
 
@@ -374,13 +374,13 @@ def build_case(quick):
         return {**in_root(roots, m, "/usr/bin/make", "/usr/bin/make", args, {"PATH": path}),
                 "output_file": "all.out"}
 
-    return [OsCase(f"make -j2, {files} files", "build", command, runs=3)]
+    return [OsCase(f"make -j2, {files} files", "build", command)]
 
 
 def run_case(bench, case, machines, runs):
     row = OsResult(case.name, case.group)
     want = None
-    for _ in range(min(runs, case.runs or runs)):
+    for _ in range(case.runs or min(runs, 3)):
         for m in machines:
             if m.name in row.failed:
                 continue
@@ -444,7 +444,7 @@ def run_os(options, bench, machines, wanted):
         prepare_languages(roots)
     cases = languages + (build_case(options.quick) if wanted("make -j2", "build") else [])
     for case in cases:
-        add([run_case(bench, case, machines, min(options.n, 3))])
+        add([run_case(bench, case, machines, options.n)])
     return rows
 
 

@@ -130,7 +130,7 @@ def mean_table(kernels, machines):
 
 
 def goal_table(found):
-    rows = [[g.text, number(g.limit, 1), number(g.value), g.state] for g in found]
+    rows = [[g.text, number(g.limit, 1 if g.limit >= 1 else 2), number(g.value), g.state] for g in found]
     return table(["goal", "at most", "measured", "state"], rows)
 
 
