@@ -5,11 +5,11 @@
  *
  *   the kernel's       started through binfmt_misc, the kernel knows the way:
  *                      the guest's execve() is handed to it as it is
- *   /proc/self/exe     wherever /proc is mounted, chroot or not
  *   a descriptor       kept from before a guest changed its root, or opened
  *                      at the start if there was no /proc; handed on with
  *                      execveat(), by which the next one's AT_EXECFN is
  *                      "/dev/fd/N": that N is ours again
+ *   /proc/self/exe     as long as there is no reason to have a descriptor
  */
 #include "process/proc_signal.h"
 
@@ -79,10 +79,12 @@ bool proc_self_has_kernel(const struct proc *p)
 long proc_self_exec(struct proc_thread *t, const char **argv, uint64_t envp)
 {
     int fd = t->proc->self_fd;
-    long r = proc_syscall(t, SYS_execve, (uint64_t)SELF_EXE, (uint64_t)argv, envp, 0, 0, 0);
+    long r;
 
-    if ((r != -ENOENT && r != -ENOTDIR) || fd < 0)
-        return r;
+    /* The descriptor first: who comes after the new root needs it as well, for
+     * /proc may be unmounted at any time (debootstrap does). */
+    if (fd < 0)
+        return proc_syscall(t, SYS_execve, (uint64_t)SELF_EXE, (uint64_t)argv, envp, 0, 0, 0);
     fcntl(fd, F_SETFD, 0);
     r = proc_syscall(t, SYS_execveat, (uint64_t)fd, (uint64_t)"", (uint64_t)argv, envp,
                      AT_EMPTY_PATH, 0);

@@ -13,6 +13,14 @@ echo '#!/usr/bin/sh' >/tmp/script; echo 'echo script "$@"; readlink /proc/self/e
 /usr/bin/true; chmod +x /tmp/script 2>/dev/null; sh /tmp/script a b
 chroot /other /usr/bin/sh -c 'echo other root; true; uname -m; ls /'
 """
+# $0 is isomer, $1 the roots' programs, $2 a root. As debootstrap does to its children.
+PROC_GOES = r"""
+mount --rbind /proc $2/proc
+"$0" run -L $1 /usr/sbin/chroot $2 /usr/bin/sh -c 'sh -c "uname -m; echo >/tmp/ready
+    while [ ! -e /tmp/go ]; do :; done; uname -m; true"' &
+for i in $(seq 200); do [ -e $2/tmp/ready ] && break; sleep .05; done
+umount -l $2/proc; echo >$2/tmp/go; wait
+"""
 OTHER = "other root\nriscv64\nbin\nlib\nother\nproc\ntmp\nusr\n"
 
 
@@ -46,6 +54,8 @@ def main():
                            f"cd {root} && exec chroot . ./isomer run ./bin/bash "
                            "-c 'cd tmp; sh -c \"uname -m\"'")
     check("relative names without /proc", out == "riscv64\n", f"{out!r} {err[:300]!r}")
+    status, out, err = run("unshare", "-Urm", "sh", "-c", PROC_GOES, exe, ROOT, root)
+    check("/proc goes away", out == "riscv64\nriscv64\n", f"{out!r} {err[:300]!r}")
     status, out, err = run(exe, "doctor")
     check("doctor knows", "isomer is one static file" in out, out)
     status, out, err = run(exe, "run", "-L", ROOT, "/usr/bin/bash", "-c", "uname -m; sh -c 'exit 7'")
