@@ -5,7 +5,6 @@
  */
 #include "cli/cli.h"
 
-#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -16,6 +15,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
+#include <sys/platform/x86.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -139,14 +139,8 @@ static void check_kernel(struct doctor *d)
                "tested", u.release);
 }
 
-/* A bit of ECX: not all compilers know all names. */
-static bool has_bit(unsigned leaf, unsigned bit)
-{
-    unsigned a, b, c = 0, d;
-
-    return __get_cpuid(leaf, &a, &b, &c, &d) && (c >> bit & 1);
-}
-
+/* The C library knows the features already; the compiler's own functions for
+ * this would find them out again at every start of the command. */
 static void check_cpu(struct doctor *d)
 {
     static const char *const want[] = {"avx", "avx2", "bmi", "bmi2", "lzcnt", "fma", "popcnt",
@@ -156,19 +150,18 @@ static void check_cpu(struct doctor *d)
     const char *level = "x86-64 (baseline)";
     bool v2, v3;
 
-    __builtin_cpu_init();
-    has[0] = __builtin_cpu_supports("avx");
-    has[1] = __builtin_cpu_supports("avx2");
-    has[2] = __builtin_cpu_supports("bmi");
-    has[3] = __builtin_cpu_supports("bmi2");
-    has[4] = has_bit(0x80000001, 5);
-    has[5] = __builtin_cpu_supports("fma");
-    has[6] = __builtin_cpu_supports("popcnt");
-    has[7] = has_bit(1, 29);
-    v2 = has[6] && __builtin_cpu_supports("sse4.2");
+    has[0] = CPU_FEATURE_ACTIVE(AVX);
+    has[1] = CPU_FEATURE_ACTIVE(AVX2);
+    has[2] = CPU_FEATURE_ACTIVE(BMI1);
+    has[3] = CPU_FEATURE_ACTIVE(BMI2);
+    has[4] = CPU_FEATURE_ACTIVE(LZCNT);
+    has[5] = CPU_FEATURE_ACTIVE(FMA);
+    has[6] = CPU_FEATURE_ACTIVE(POPCNT);
+    has[7] = CPU_FEATURE_ACTIVE(F16C);
+    v2 = has[6] && CPU_FEATURE_ACTIVE(SSE4_2);
     v3 = v2 && has[1] && has[2] && has[3] && has[4] && has[5] && has[7];
-    if (v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
+    if (v3 && CPU_FEATURE_ACTIVE(AVX512F) && CPU_FEATURE_ACTIVE(AVX512VL) &&
+        CPU_FEATURE_ACTIVE(AVX512BW) && CPU_FEATURE_ACTIVE(AVX512DQ))
         level = "x86-64-v4";
     else if (v3)
         level = "x86-64-v3";
