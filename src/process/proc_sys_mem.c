@@ -171,3 +171,24 @@ PROC_SYS(remap_file_pages)
         jit_invalidate(t->proc->jit, a[0], a[1]);
     return r;
 }
+
+/* Of a range that cannot be mapped these say what they say of one that is not,
+ * which is how ZGC finds out the size of an address space. */
+PROC_SYS(msync)
+{
+    if (a[0] % PROC_PAGE)
+        return -EINVAL;
+    if (!proc_guest_range(a[0], a[1]))
+        return -ENOMEM;
+    return proc_syscall(t, SYS_msync, a[0], a[1], a[2], 0, 0, 0);
+}
+
+PROC_SYS(mincore)
+{
+    (void)t;
+    if (a[0] % PROC_PAGE)
+        return -EINVAL;
+    if (!proc_guest_range(a[0], a[1]))
+        return -ENOMEM;
+    return a[2] >= PROC_TASK_SIZE ? -EFAULT : proc_raw(SYS_mincore, a[0], a[1], a[2], 0, 0, 0);
+}

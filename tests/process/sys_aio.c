@@ -1,4 +1,5 @@
-/* sys_aio.c: kernel AIO, pages of a file in another order. SPDX-License-Identifier: Apache-2.0 */
+/* sys_aio.c: kernel AIO, pages of a file in another order, ranges that cannot be.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "sys_test.h"
 
 #include <linux/aio_abi.h>
@@ -63,9 +64,22 @@ static void pages(void)
     SAY("shared", "%c", p[12288]);
 }
 
+static void ranges(void)
+{
+    void *const high = (void *)(1ul << 63), *const odd = (void *)((1ul << 63) + 1);
+    unsigned char vec[1];
+
+    RES("msync of no range", msync(high, 4096, MS_ASYNC));
+    RES("msync, odd", msync(odd, 4096, MS_ASYNC));
+    RES("mincore of no range", mincore(high, 4096, vec));
+    RES("mincore, odd", mincore(odd, 4096, vec));
+    RES("mincore, bad vector", mincore((void *)((uintptr_t)vec & -4096ul), 1, high));
+}
+
 int main(void)
 {
     aio();
     pages();
+    ranges();
     return 0;
 }
