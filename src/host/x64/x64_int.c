@@ -26,6 +26,16 @@ static bool x64_state_operand(const struct x64_t1 *t, ir_ref r, struct x64_mem *
     return true;
 }
 
+/* d = a op [m], a slot's place in the state */
+static void x64_alu_state(struct x64_t1 *t, unsigned alu, int w, unsigned d, ir_ref a,
+                          struct x64_mem m)
+{
+    unsigned ra = x64_use_in(t, a, d);
+
+    x64_alu_rm(&t->out, alu, w, d, m);
+    x64_mov_reg(t, d, ra);
+}
+
 /* d = a op b for two-address instructions: puts a into d (in front of what is
  * emitted next) and returns b's register. a takes d itself if it can; a
  * commutative operation may swap. The moves are emitted by x64_two_done. */
@@ -97,9 +107,7 @@ static void x64_add(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
     if (x64_add_lea(t, d, w, i->a, i->b) || x64_add_lea(t, d, w, i->b, i->a))
         return;
     if (x64_state_operand(t, b, &m)) {
-        ra = x64_use_in(t, a, d);
-        x64_alu_rm(&t->out, ALU_ADD, w, d, m);
-        x64_mov_reg(t, d, ra);
+        x64_alu_state(t, ALU_ADD, w, d, a, m);
         return;
     }
     ra = x64_use_in(t, a, d);
@@ -121,10 +129,7 @@ static void x64_sub(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
     struct x64_two o;
 
     if (x64_state_operand(t, b, &m) && !ir_is_const(a)) {
-        unsigned ra = x64_use_in(t, a, d);
-
-        x64_alu_rm(&t->out, ALU_SUB, w, d, m);
-        x64_mov_reg(t, d, ra);
+        x64_alu_state(t, ALU_SUB, w, d, a, m);
         return;
     }
     if (ir_is_k(t->f, a, 0)) {
@@ -188,9 +193,7 @@ static void x64_logic(struct x64_t1 *t, ir_ref r, struct ir_ins *i, unsigned alu
         return;
     }
     if (i->ty != IR_I1 && x64_state_operand(t, b, &m)) {
-        ra = x64_use_in(t, a, d);
-        x64_alu_rm(&t->out, alu, w, d, m);
-        x64_mov_reg(t, d, ra);
+        x64_alu_state(t, alu, w, d, a, m);
         return;
     }
     o = x64_two(t, d, a, b, true);
