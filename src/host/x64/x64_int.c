@@ -286,6 +286,17 @@ static void x64_mul(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
     x64_two_done(t, o);
 }
 
+/* Clears rax and rdx of what they hold, for mul and div; locks them and d. */
+static void x64_take_rax_rdx(struct x64_t1 *t, unsigned d)
+{
+    t->lock |= 1u << d;
+    if (d != RAX)
+        x64_clear_reg(t, RAX);
+    if (d != RDX)
+        x64_clear_reg(t, RDX);
+    t->lock |= 1u << RAX | 1u << RDX;
+}
+
 /* High half of the 64-bit product: rdx:rax = rax * operand. */
 static void x64_mulh(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 {
@@ -302,12 +313,7 @@ static void x64_mulh(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
         x64_mov_reg(t, RDX, ra);
         return;
     }
-    t->lock |= 1u << d;
-    if (d != RAX)
-        x64_clear_reg(t, RAX);
-    if (d != RDX)
-        x64_clear_reg(t, RDX);
-    t->lock |= 1u << RAX | 1u << RDX;
+    x64_take_rax_rdx(t, d);
     ra = x64_use(t, i->a);
     rb = x64_use(t, i->b);
     if (i->op == IR_MULHSU) { /* unsigned product - (a < 0 ? b : 0) */
@@ -344,12 +350,7 @@ static void x64_div(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 
         checks = v == 0 || (is_signed && v == -1);
     }
-    t->lock |= 1u << d;
-    if (d != RAX)
-        x64_clear_reg(t, RAX);
-    if (d != RDX)
-        x64_clear_reg(t, RDX);
-    t->lock |= 1u << RAX | 1u << RDX;
+    x64_take_rax_rdx(t, d);
     ra = x64_use(t, a);
     rb = x64_use(t, b);
     if (is_signed && checks)
