@@ -64,7 +64,7 @@ enum {
     JIT_STATE_MAX = 768,
     JIT_STATE_BIAS = 128,    /* the state register points here into the state */
     JIT_LOOKUP_BITS = 12,
-    JIT_SPILLS = 64,
+    JIT_SPILLS = 250,
     JIT_SHADOW_SIZE = 1 << 20 /* bytes of shadow stack, a guard page below */
 };
 
@@ -216,6 +216,7 @@ struct jit_host {
     size_t (*make_stubs)(struct jit *j, uint8_t *rw, const uint8_t *rx, size_t room);
     /* Compiles region f into c. Returns 0, or -1 with c->gave_up. */
     int (*compile)(struct jit *j, struct ir_func *f, struct jit_code *c);
+    int (*compile2)(struct jit *j, void **scratch, struct ir_func *f, struct jit_code *c);
     /* Fills host_const of a new vCPU. */
     void (*vcpu_init)(struct jit_vcpu *v);
     /* Runs code until it leaves: at its first exit, or, if v->chained, at the

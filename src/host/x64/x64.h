@@ -36,6 +36,8 @@ uint32_t x64_round_to_mxcsr(uint32_t rm); /* 0..3, unshifted */
 
 /* Tier 1: see x64_t1.c. Struct jit_host's compile. */
 int x64_compile(struct jit *j, struct ir_func *f, struct jit_code *c);
+/* Tier 2: see x64_t2.c. Struct jit_host's compile2. */
+int x64_compile2(struct jit *j, void **scratch, struct ir_func *f, struct jit_code *c);
 /* Fills the constants of a new vCPU. Struct jit_host's vcpu_init. */
 void x64_vcpu_init(struct jit_vcpu *v);
 

@@ -214,6 +214,7 @@ static const struct jit_host host = {
     .vcpu_init = x64_vcpu_init,
     .make_stubs = x64_make_stubs,
     .compile = x64_compile,
+    .compile2 = x64_compile2,
     .enter = x64_enter,
     .patch = x64_patch,
     .link_stub = x64_link_stub,

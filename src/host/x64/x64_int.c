@@ -4,7 +4,7 @@
  * i1, which is 0 or 1 in 32 bits. Operations on i8 and i16 that look at high
  * bits are left to the slow call: no guest lifts to them so far.
  */
-#include "host/x64/x64_t1.h"
+#include "host/x64/x64_t2.h"
 
 /* ---- helpers --------------------------------------------------------- */
 
@@ -19,8 +19,9 @@ static bool x64_state_operand(const struct x64_t1 *t, ir_ref r, struct x64_mem *
     if (ir_is_const(r) || t->val[r].reg != X64_NONE || t->val[r].uses != 1)
         return false;
     i = &t->f->ins[r];
-    if (i->op != IR_GET || (t->pinned >> i->a & 1) || t->cur[i->a] != IR_NIL ||
-        (t->val[r].flags & X64_V_SPILL))
+    if (i->op != IR_GET || (t->pinned >> i->a & 1) || (t->val[r].flags & X64_V_SPILL))
+        return false;
+    if (t->t2 ? x64_t2_in_loop(t) : t->cur[i->a] != IR_NIL)
         return false;
     *m = x64_slot_mem(t, i->a);
     return true;
@@ -492,7 +493,7 @@ static bool x64_fcmp_here(const struct x64_t1 *t, ir_ref cmp)
         const struct ir_ins *i = x64_ins(t, r);
 
         if ((ir_ops[i->op].flags & IR_F_FAULT) || i->op == IR_SIDE || i->op == IR_FLGET ||
-            i->op == IR_FLSET || i->op == IR_RMSET)
+            i->op == IR_FLSET || i->op == IR_RMSET || i->op == IR_BLOCK)
             return false;
     }
     return x64_ins(t, x64_ins(t, cmp)->a)->ty != IR_F16;

@@ -20,7 +20,7 @@
  * to a spill slot where it is defined (X64_V_SPILL). Reloads are moves and
  * keep the flags.
  */
-#include "host/x64/x64_t1.h"
+#include "host/x64/x64_t2.h"
 
 /* ---- plain moves ----------------------------------------------------- */
 
@@ -87,7 +87,7 @@ void x64_load_const(struct x64_t1 *t, unsigned reg, ir_ref k)
         x64_op_literal(t, X64_OP(1, 2, 0x7e), reg, v); /* (v)movq */
 }
 
-static struct x64_mem x64_spill_mem(unsigned n)
+struct x64_mem x64_spill_mem(unsigned n)
 {
     return x64_vcpu(X64_VCPU_DISP(spill) + 8 * (int32_t)n);
 }
@@ -120,7 +120,7 @@ void x64_free(struct x64_t1 *t, ir_ref r)
 }
 
 /* Slot whose entry value r is, or -1. */
-static int x64_entry_slot(const struct x64_t1 *t, ir_ref r)
+int x64_entry_slot(const struct x64_t1 *t, ir_ref r)
 {
     if (r >= X64_ENTRY)
         return (int)(r - X64_ENTRY);
@@ -129,7 +129,7 @@ static int x64_entry_slot(const struct x64_t1 *t, ir_ref r)
     return -1;
 }
 
-static unsigned x64_new_spill(struct x64_t1 *t)
+unsigned x64_new_spill(struct x64_t1 *t)
 {
     if (t->nspill == JIT_SPILLS) {
         t->gave_up = "out of spill slots";
@@ -157,7 +157,7 @@ static int x64_slot_holding(const struct x64_t1 *t, ir_ref r)
 /* Where value r (not a constant) can be had from memory here, and sees to it
  * that it is put there: *slot is the slot whose place in the state it is, or
  * -1 for its spill slot. */
-static struct x64_mem x64_backing(struct x64_t1 *t, ir_ref r, int *slot)
+struct x64_mem x64_backing(struct x64_t1 *t, ir_ref r, int *slot)
 {
     struct x64_val *v = &t->val[r];
 
@@ -171,9 +171,9 @@ static struct x64_mem x64_backing(struct x64_t1 *t, ir_ref r, int *slot)
         *slot = -1;
         return x64_spill_mem(v->spill);
     }
-    if (*slot >= 0 && t->cur[*slot] == IR_NIL)
+    if (*slot >= 0 && (t->t2 || t->cur[*slot] == IR_NIL))
         return x64_slot_mem(t, (unsigned)*slot);
-    *slot = x64_slot_holding(t, r);
+    *slot = t->t2 ? -1 : x64_slot_holding(t, r);
     if (*slot >= 0) { /* its PUT lies above and must be a store */
         t->put_wanted |= 1ull << *slot;
         return x64_slot_mem(t, (unsigned)*slot);
@@ -197,11 +197,13 @@ void x64_evict_reg(struct x64_t1 *t, unsigned reg)
 
 /* The cheapest to take away: constants, then what is in the state anyway, then
  * what was defined longest ago. */
-static unsigned x64_victim(const struct x64_t1 *t, uint32_t mask)
+static unsigned x64_victim(struct x64_t1 *t, uint32_t mask)
 {
     unsigned best = X64_NONE;
     uint32_t best_cost = UINT32_MAX;
 
+    if (t->t2)
+        return x64_t2_victim(t, mask);
     for (uint32_t m = mask; m; m &= m - 1) {
         unsigned reg = (unsigned)__builtin_ctz(m);
         ir_ref r = t->owner[reg];
@@ -403,18 +405,13 @@ void x64_moves(struct x64_t1 *t, struct x64_move *m, unsigned n)
 
 /* ---- the region's convention ----------------------------------------- */
 
-static ir_ref x64_slot_value(const struct x64_t1 *t, unsigned slot)
-{
-    return t->cur[slot] ? t->cur[slot] : t->entry[slot];
-}
-
 static void x64_escape(struct x64_t1 *t, ir_ref r)
 {
     t->val[r].flags |= X64_V_CANON;
 }
 
 /* A free register for r if there is one, else r will be had from memory. */
-static bool x64_try_alloc(struct x64_t1 *t, ir_ref r)
+bool x64_try_alloc(struct x64_t1 *t, ir_ref r)
 {
     if (!(t->free & ~t->lock & x64_class(t, r)))
         return false;
@@ -427,6 +424,8 @@ unsigned x64_convention(struct x64_t1 *t, struct x64_move *m, bool final)
     unsigned n = 0;
     uint32_t homes = 0;
 
+    if (t->t2)
+        return x64_t2_convention(t, m, final);
     /* values whose home is free go there first: most need no move then */
     for (uint64_t w = t->watch; w; w &= w - 1) {
         unsigned slot = (unsigned)__builtin_ctzll(w);
@@ -552,6 +551,8 @@ static enum jit_how x64_map_how(const struct x64_t1 *t, ir_ref *r)
 
 unsigned x64_map_pc(struct x64_t1 *t, uint64_t pc)
 {
+    if (t->t2)
+        return x64_t2_map(t, pc);
     jit_map_begin(t->c, pc);
     for (uint64_t w = t->watch; w; w &= w - 1) {
         unsigned slot = (unsigned)__builtin_ctzll(w);

@@ -29,7 +29,7 @@
  * instruction holds; a definition's register is free once x64_def returned,
  * so lock it if a later operand must not share it.
  */
-#include "host/x64/x64_t1.h"
+#include "host/x64/x64_t2.h"
 
 #include <stdlib.h>
 
@@ -224,7 +224,7 @@ void x64_emit_slow(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 
 /* ---- exits ----------------------------------------------------------- */
 
-static unsigned x64_exit(struct x64_t1 *t, unsigned kind, bool call, uint64_t key)
+unsigned x64_exit(struct x64_t1 *t, unsigned kind, bool call, uint64_t key)
 {
     base_vec_push(&t->c->exits,
                   ((struct jit_exit_out){.kind = (uint8_t)kind, .is_call = call,
@@ -232,13 +232,13 @@ static unsigned x64_exit(struct x64_t1 *t, unsigned kind, bool call, uint64_t ke
     return (unsigned)t->c->exits.len - 1;
 }
 
-static uint64_t x64_key(const struct x64_t1 *t, ir_ref target)
+uint64_t x64_key(const struct x64_t1 *t, ir_ref target)
 {
     return ir_kval(t->f, target) | (uint64_t)t->f->mode << 60;
 }
 
 /* Jump if the condition holds; kind, target, addend as in x64_jcc. */
-static void x64_jcond(struct x64_t1 *t, struct x64_cond c, unsigned kind, unsigned target,
+void x64_jcond(struct x64_t1 *t, struct x64_cond c, unsigned kind, unsigned target,
                       uint32_t addend)
 {
     if (c.parity == 2) {
@@ -260,6 +260,10 @@ static void x64_side(struct x64_t1 *t, struct ir_ins *i)
     struct x64_cond c;
     unsigned n;
 
+    if (t->t2 && !t->j->cfg.deopt_always) {
+        x64_t2_side(t, i);
+        return;
+    }
     if (base_unlikely(t->j->cfg.deopt_always)) {
         unsigned map = x64_map_pc(t, ir_kval(t->f, i->b));
 
@@ -353,6 +357,7 @@ static void x64_jump_indirect(struct x64_t1 *t, ir_ref target)
     n = x64_convention(t, m, true);
     x64_moves(t, m, n);
     x64_target_in_rax(t, target);
+    x64_t2_puts(t);
 }
 
 static void x64_call_exit(struct x64_t1 *t, struct ir_ins *i)
@@ -377,6 +382,7 @@ static void x64_call_exit(struct x64_t1 *t, struct ir_ins *i)
     x64_moves(t, m, n);
     if (!direct)
         x64_target_in_rax(t, i->a);
+    x64_t2_puts(t);
 }
 
 static void x64_ret_exit(struct x64_t1 *t, ir_ref target)
@@ -389,6 +395,7 @@ static void x64_ret_exit(struct x64_t1 *t, ir_ref target)
     n = x64_convention(t, m, true);
     x64_moves(t, m, n);
     x64_target_in_rax(t, target);
+    x64_t2_puts(t);
 }
 
 /* A jump to a known address, with the side exit before it if there is one (the
@@ -399,7 +406,7 @@ static unsigned x64_jump_exit(struct x64_t1 *t, ir_ref at, struct ir_ins *i)
 {
     struct x64_move m[X64_NREGS];
     struct ir_ins *prev = x64_ins(t, at - 1);
-    bool both = at > IR_BIAS && prev->op == IR_SIDE && !t->j->cfg.deopt_always;
+    bool both = at > IR_BIAS && prev->op == IR_SIDE && !t->j->cfg.deopt_always && !t->t2;
     unsigned n, e = x64_exit(t, JIT_EXIT_DIRECT, false, x64_key(t, i->a));
     struct x64_cond c = {0};
     ir_ref cmp = IR_NIL;
@@ -413,6 +420,7 @@ static unsigned x64_jump_exit(struct x64_t1 *t, ir_ref at, struct ir_ins *i)
         x64_jcond(t, c, JIT_RELOC_PC32_EXIT, e, 0);
     }
     x64_moves(t, m, n);
+    x64_t2_puts(t);
     if (both)
         x64_emit_compare(t, cmp);
     return both;
@@ -428,12 +436,12 @@ static void x64_trap(struct x64_t1 *t, struct ir_ins *i)
     x64_jmp(t, JIT_RELOC_PC32_EXIT_STUB, e, 0);
     n = x64_convention(t, m, true);
     x64_moves(t, m, n);
+    x64_t2_puts(t);
 }
 
-static unsigned x64_region_exit(struct x64_t1 *t, ir_ref at, struct ir_ins *i)
+unsigned x64_leave_region(struct x64_t1 *t, ir_ref at, struct ir_ins *i)
 {
     t->snaps++;
-    x64_region_bottom(t);
     if (i->op == IR_TRAP) {
         x64_trap(t, i);
         return 0;
@@ -466,7 +474,9 @@ static void x64_put(struct x64_t1 *t, struct ir_ins *i)
     unsigned slot = i->a;
     ir_ref v = i->b;
 
-    if (t->pinned >> slot & 1) {
+    if (t->t2) {
+        /* what the slot holds is stored where the region is left */
+    } else if (t->pinned >> slot & 1) {
         if (t->val[v].hint == X64_NONE)
             t->val[v].hint = (uint8_t)x64_home(t, slot);
     } else if (t->put_seen[slot] != t->snaps || (slot < 64 && (t->put_wanted >> slot & 1))) {
@@ -490,7 +500,7 @@ static void x64_get(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 }
 
 /* No slot touched: entry values are the pseudo refs, with the wish to be home. */
-static void x64_untouched(struct x64_t1 *t)
+void x64_untouched(struct x64_t1 *t)
 {
     unsigned nslots = t->f->guest->nslots;
 
@@ -500,7 +510,7 @@ static void x64_untouched(struct x64_t1 *t)
 }
 
 /* A GET of a pinned slot is its entry value. */
-static inline void x64_entry_get(struct x64_t1 *t, ir_ref r, unsigned slot)
+void x64_entry_get(struct x64_t1 *t, ir_ref r, unsigned slot)
 {
     t->entry[slot] = r;
     if ((t->pinned_class[0] | t->pinned_class[1]) >> slot & 1)
@@ -658,7 +668,7 @@ static void x64_mark(struct x64_t1 *t, uint64_t pc)
                   ((struct jit_mark){.pc = pc, .off = (uint32_t)(t->end[JIT_HOT] - at)}));
 }
 
-static void x64_instruction(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
+void x64_instruction(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 {
     t->lock = 0;
     t->at = r;
@@ -692,7 +702,7 @@ static void x64_instruction(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
     t->gave_up = "operation without a code generator";
 }
 
-static void x64_layout(struct x64_t1 *t)
+void x64_layout(struct x64_t1 *t)
 {
     struct jit_code *c = t->c;
     uint32_t lit_off[X64_MAX_LITS];
@@ -753,15 +763,16 @@ static void x64_pins(struct x64_t1 *t)
     }
 }
 
-static struct x64_t1 *x64_scratch(struct jit *j)
+struct x64_t1 *x64_scratch(struct jit *j, size_t more)
 {
-    /* one block: the struct, values, two code buffers */
+    /* one block: the struct, what more is wanted, values, two code buffers */
     size_t nval = IR_BIAS + IR_MAX_INS + IR_MAX_SLOTS;
-    size_t size = sizeof(struct x64_t1) + nval * sizeof(struct x64_val) +
+    size_t size = sizeof(struct x64_t1) + more + nval * sizeof(struct x64_val) +
                   X64_HOT_MAX + X64_COLD_MAX;
     struct x64_t1 *t = base_alloc(size);
-    uint8_t *p = (uint8_t *)(t + 1);
+    uint8_t *p = (uint8_t *)(t + 1) + more;
 
+    t->t2 = NULL;
     t->val = (struct x64_val *)p;
     p += nval * sizeof(struct x64_val);
     t->buf[JIT_HOT] = p;
@@ -779,13 +790,8 @@ static struct x64_t1 *x64_scratch(struct jit *j)
     return t;
 }
 
-int x64_compile(struct jit *j, struct ir_func *f, struct jit_code *c)
+void x64_start(struct x64_t1 *t, struct ir_func *f, struct jit_code *c)
 {
-    struct x64_t1 *t = j->host_scratch;
-    ir_ref r = f->nins;
-
-    if (!t)
-        t = j->host_scratch = x64_scratch(j);
     t->f = f;
     t->c = c;
     t->sec = JIT_HOT;
@@ -797,13 +803,24 @@ int x64_compile(struct jit *j, struct ir_func *f, struct jit_code *c)
     t->nspill = t->nlit = 0;
     t->lock = 0;
     t->gave_up = NULL;
+}
+
+int x64_compile(struct jit *j, struct ir_func *f, struct jit_code *c)
+{
+    struct x64_t1 *t = j->host_scratch;
+    ir_ref r = f->nins;
+
+    if (!t)
+        t = j->host_scratch = x64_scratch(j, 0);
+    x64_start(t, f, c);
     x64_prepass(t);
     if (base_unlikely(t->barrier) && x64_crosses(t)) {
         c->gave_up = "value across a helper that changes the state";
         return -1;
     }
     t->at = --r;
-    r -= x64_region_exit(t, r, x64_ins(t, r));
+    x64_region_bottom(t);
+    r -= x64_leave_region(t, r, x64_ins(t, r));
     while (r > IR_BIAS && !t->gave_up) {
         r--;
         x64_instruction(t, r, x64_ins(t, r));

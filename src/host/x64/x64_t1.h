@@ -86,6 +86,7 @@ struct x64_t1 {
     unsigned nlit;
     bool barrier;       /* there is a helper that may change the state */
     const char *gave_up;
+    struct x64_t2 *t2;  /* compiling a control-flow region (x64_t2.h), else NULL */
 };
 
 /* ---- small helpers --------------------------------------------------- */
@@ -174,6 +175,16 @@ static inline unsigned x64_use_in(struct x64_t1 *t, ir_ref r, unsigned reg)
     return x64_use(t, r);
 }
 
+int x64_entry_slot(const struct x64_t1 *t, ir_ref r); /* slot whose entry value r is, or -1 */
+struct x64_mem x64_backing(struct x64_t1 *t, ir_ref r, int *slot);
+struct x64_mem x64_spill_mem(unsigned n);
+unsigned x64_new_spill(struct x64_t1 *t);
+bool x64_try_alloc(struct x64_t1 *t, ir_ref r);
+static inline ir_ref x64_slot_value(const struct x64_t1 *t, unsigned slot)
+{
+    return t->cur[slot] ? t->cur[slot] : t->entry[slot];
+}
+
 struct x64_move {
     uint8_t dst;
     uint8_t kind; /* X64_MOVE_* */
@@ -227,6 +238,24 @@ void x64_op_literal(struct x64_t1 *t, uint32_t op, unsigned reg, uint64_t v);
 void x64_slow_call(struct x64_t1 *t, const struct ir_ins *i, unsigned d, int stub, int map);
 /* Its arguments' registers, allocated and locked (constants need none). */
 void x64_slow_args(struct x64_t1 *t, const struct ir_ins *i);
+
+/* ---- x64_t1.c, for tier 2 -------------------------------------------- */
+
+struct x64_t1 *x64_scratch(struct jit *j, size_t more); /* more bytes behind it, for x64_t2 */
+void x64_start(struct x64_t1 *t, struct ir_func *f, struct jit_code *c);
+void x64_untouched(struct x64_t1 *t);
+void x64_entry_get(struct x64_t1 *t, ir_ref r, unsigned slot);
+void x64_instruction(struct x64_t1 *t, ir_ref r, struct ir_ins *i);
+/* The end of a region (EXIT, TRAP), registers being as the caller set them; returns how many
+ * instructions before it were dealt with. */
+unsigned x64_leave_region(struct x64_t1 *t, ir_ref at, struct ir_ins *i);
+unsigned x64_exit(struct x64_t1 *t, unsigned kind, bool call, uint64_t key);
+uint64_t x64_key(const struct x64_t1 *t, ir_ref target);
+void x64_layout(struct x64_t1 *t);
+/* Jump if the condition holds; kind, target, addend as in x64_jcc. */
+struct x64_cond;
+void x64_jcond(struct x64_t1 *t, struct x64_cond c, unsigned kind, unsigned target,
+               uint32_t addend);
 
 /* ---- by kind of operation; false: not one of mine -------------------- */
 
