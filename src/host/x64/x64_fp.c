@@ -216,33 +216,34 @@ static uint32_t x64_again(struct x64_t1 *t, struct ir_ins *i, unsigned d)
     return x64_cold_end(t);
 }
 
+/* A NaN result is computed again with a NaN for c: its value and c's part in the flags are
+ * right already, and what x86 leaves out depends on a and b only. So c may be overwritten. */
 static bool x64_fma(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 {
-    unsigned d, ra, rb, rc, op = 0xa9; /* vfmadd213 */
+    unsigned d, ra, rb, rc, op = 0xb9; /* vfmadd231: d = a * b + d */
     uint32_t label;
 
     if (!x64_fty(i->ty) || !x64_rm_dyn(i) || !x64_cpu(t, X64_CPU_FMA))
         return false;
     d = x64_def_fp(t, r);
-    t->lock |= 1u << d; /* the operands are needed again if the result is NaN */
-    x64_slow_args(t, i);
-    for (int k = 0; k < 3; k++) { /* constants, too, in registers */
-        ir_ref x = k == 0 ? i->a : k == 1 ? i->b : i->c;
-
-        x64_use(t, x);
-    }
-    ra = t->val[i->a].reg;
-    rb = t->val[i->b].reg;
-    rc = t->val[i->c].reg;
+    for (int k = 0; k < 2; k++)
+        t->val[k ? i->b : i->a].flags |= X64_V_CANON;
+    t->lock |= 1u << d; /* a and b are needed again */
+    ra = x64_use(t, i->a);
+    rb = x64_use(t, i->b);
+    t->lock &= ~(1u << d);
+    rc = x64_use_in(t, x64_fsrc(t, i->c), d);
     if (i->aux & IR_FMA_NEG_PROD)
         op += 4;
     if (i->aux & IR_FMA_NEG_ADD)
         op += 2;
+    t->fma_again = true;
     label = x64_again(t, i, d);
+    t->fma_again = false;
     x64_jcc_cold(t, CC_P, label);
     x64_ucomis(t, i->ty, d, d, false);
-    x64_vrr(&t->out, X64_OP(2, 1, op), i->ty == IR_F64, d, rb & 15, rc);
-    x64_mov_reg(t, d, ra);
+    x64_vrr(&t->out, X64_OP(2, 1, op), i->ty == IR_F64, d, ra & 15, rb);
+    x64_mov_reg(t, d, rc);
     return true;
 }
 

@@ -201,6 +201,11 @@ void x64_slow_call(struct x64_t1 *t, const struct ir_ins *i, unsigned d, int stu
                 x64_mov_mi(&t->out, 1, m, 0);
             continue;
         }
+        if (k == 2 && t->fma_again) {
+            x64_mov_mi(&t->out, 0, x64_vcpu(m.disp + 4), 0x7ff80000);
+            x64_mov_mi(&t->out, 0, m, i->ty == IR_F64 ? 0 : 0x7fc00000);
+            continue;
+        }
         if (x64_is_number(t, r)) {
             uint64_t v = ir_kval(t->f, r);
 
@@ -802,6 +807,7 @@ void x64_start(struct x64_t1 *t, struct ir_func *f, struct jit_code *c)
     t->put_wanted = 0;
     t->nspill = t->nlit = 0;
     t->lock = 0;
+    t->fma_again = false;
     t->gave_up = NULL;
 }
 

@@ -85,6 +85,7 @@ struct x64_t1 {
     uint64_t lit[X64_MAX_LITS];
     unsigned nlit;
     bool barrier;       /* there is a helper that may change the state */
+    bool fma_again;     /* slow call: c reads as a NaN (x64_fma) */
     const char *gave_up;
     struct x64_t2 *t2;  /* compiling a control-flow region (x64_t2.h), else NULL */
 };
