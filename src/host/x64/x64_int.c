@@ -440,6 +440,7 @@ static void x64_extend(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 
         x64_free(t, r);
         x64_give(t, a, reg);
+        x64_log(t, X64_E_RETAG, reg, 0, a, r);
         t->val[a].flags |= is_signed ? X64_V_SEXT : 0;
         return;
     }

@@ -28,6 +28,7 @@ void x64_mov_reg(struct x64_t1 *t, unsigned d, unsigned s)
 {
     if (d == s)
         return;
+    x64_log(t, X64_E_MOVE, d, s, 0, 0);
     if (d < XMM0)
         x64_mov(&t->out, 1, d, s);
     else if (x64_cpu(t, X64_CPU_AVX))
@@ -38,6 +39,7 @@ void x64_mov_reg(struct x64_t1 *t, unsigned d, unsigned s)
 
 void x64_load_state(struct x64_t1 *t, unsigned reg, struct x64_mem m)
 {
+    x64_log(t, X64_E_LOAD, reg, 0, 0, m.disp);
     if (reg < XMM0)
         x64_rm(&t->out, 0x8b, 1, reg, m);
     else if (x64_cpu(t, X64_CPU_AVX))
@@ -48,6 +50,7 @@ void x64_load_state(struct x64_t1 *t, unsigned reg, struct x64_mem m)
 
 void x64_store_state(struct x64_t1 *t, struct x64_mem m, unsigned reg)
 {
+    x64_log(t, X64_E_STORE, reg, 0, 0, m.disp);
     if (reg < XMM0)
         x64_rm(&t->out, 0x89, 1, reg, m);
     else if (x64_cpu(t, X64_CPU_AVX))
@@ -81,6 +84,7 @@ void x64_load_const(struct x64_t1 *t, unsigned reg, ir_ref k)
 {
     uint64_t v = ir_kval(t->f, k);
 
+    x64_log(t, X64_E_CONST, reg, 0, k, 0);
     if (reg < XMM0)
         x64_mov_const(t, reg, k);
     else
@@ -276,6 +280,7 @@ unsigned x64_temp(struct x64_t1 *t, uint32_t cls)
     unsigned reg = x64_take(t, cls);
 
     t->lock |= 1u << reg;
+    x64_log(t, X64_E_CLOBBER, reg, 0, 0, 0);
     return reg;
 }
 
@@ -286,8 +291,10 @@ void x64_clear_reg(struct x64_t1 *t, unsigned reg)
     uint32_t m = t->free & cls & ~t->lock & ~(1u << reg);
 
     t->lock |= 1u << reg;
-    if (t->free >> reg & 1)
+    if (t->free >> reg & 1) {
+        x64_log(t, X64_E_CLOBBER, reg, 0, 0, 0);
         return;
+    }
     if (!m || ir_is_const(r)) {
         x64_evict_reg(t, reg);
     } else {
@@ -300,6 +307,7 @@ void x64_clear_reg(struct x64_t1 *t, unsigned reg)
         if (slot >= 0 && (t->pinned >> slot & 1))
             t->watch |= 1ull << slot;
     }
+    x64_log(t, X64_E_CLOBBER, reg, 0, 0, 0);
 }
 
 /* The register in which the instruction's result is wanted (a scratch one if
@@ -316,6 +324,7 @@ unsigned x64_def(struct x64_t1 *t, ir_ref r, uint32_t cls)
         x64_free(t, r);
     if (v->flags & X64_V_SPILL)
         x64_store_state(t, x64_spill_mem(v->spill), reg);
+    x64_log(t, X64_E_DEF, reg, 0, r, 0);
     return reg;
 }
 
@@ -332,6 +341,7 @@ static void x64_emit_move(struct x64_t1 *t, const struct x64_move *m)
 
 static void x64_swap(struct x64_t1 *t, unsigned a, unsigned b)
 {
+    x64_log(t, X64_E_SWAP, a, b, 0, 0);
     if (a < XMM0) {
         x64_rr(&t->out, 0x87, 1, a, b); /* xchg */
         return;

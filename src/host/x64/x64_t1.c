@@ -91,6 +91,7 @@ void x64_cold_begin(struct x64_t1 *t)
 {
     uint32_t back = x64_off(t);
 
+    x64_log_mute(t, true); /* a detour that gives the same */
     x64_section(t, JIT_COLD);
     x64_jmp(t, JIT_RELOC_PC32_SECTION, JIT_HOT, back);
 }
@@ -99,6 +100,7 @@ uint32_t x64_cold_end(struct x64_t1 *t)
 {
     uint32_t label = x64_off(t);
 
+    x64_log_mute(t, false);
     x64_section(t, JIT_HOT);
     return label;
 }
@@ -444,9 +446,8 @@ static void x64_trap(struct x64_t1 *t, struct ir_ins *i)
     x64_t2_puts(t);
 }
 
-unsigned x64_leave_region(struct x64_t1 *t, ir_ref at, struct ir_ins *i)
+static unsigned x64_leave_by(struct x64_t1 *t, ir_ref at, struct ir_ins *i)
 {
-    t->snaps++;
     if (i->op == IR_TRAP) {
         x64_trap(t, i);
         return 0;
@@ -460,6 +461,17 @@ unsigned x64_leave_region(struct x64_t1 *t, ir_ref at, struct ir_ins *i)
         x64_jump_indirect(t, i->a);
         return 0;
     }
+}
+
+unsigned x64_leave_region(struct x64_t1 *t, ir_ref at, struct ir_ins *i)
+{
+    unsigned n;
+
+    t->snaps++;
+    x64_log(t, X64_E_END, 0, 0, 0, 0);
+    n = x64_leave_by(t, at, i);
+    x64_log(t, X64_E_EXIT, 0, 0, 0, 0);
+    return n;
 }
 
 /* ---- state ----------------------------------------------------------- */
@@ -778,6 +790,7 @@ struct x64_t1 *x64_scratch(struct jit *j, size_t more)
     uint8_t *p = (uint8_t *)(t + 1) + more;
 
     t->t2 = NULL;
+    t->log = NULL;
     t->val = (struct x64_val *)p;
     p += nval * sizeof(struct x64_val);
     t->buf[JIT_HOT] = p;

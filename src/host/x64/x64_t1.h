@@ -87,6 +87,7 @@ struct x64_t1 {
     bool barrier;       /* there is a helper that may change the state */
     bool fma_again;     /* slow call: c reads as a NaN (x64_fma) */
     const char *gave_up;
+    struct x64_log *log; /* what is done to registers, for x64_check.c, or NULL */
     struct x64_t2 *t2;  /* compiling a control-flow region (x64_t2.h), else NULL */
 };
 
@@ -139,6 +140,29 @@ static inline bool x64_imm32(const struct x64_t1 *t, ir_ref r, int w, int32_t *i
     return !w || (int64_t)v == (int32_t)v;
 }
 
+/* ---- x64_check.c ----------------------------------------------------- */
+
+/* What the allocator does, in the order of emission. USE, DEF: value a is (comes to be) in
+ * reg; RETAG: reg, which has a, has what b is from here on; the others speak of machine
+ * words: reg = reg2, reg <-> reg2, reg = constant a, reg = [disp], [disp] = reg, [disp] =
+ * constant a, [disp] = [b], each extended as how says. */
+enum x64_event {
+    X64_E_USE, X64_E_DEF, X64_E_RETAG, X64_E_MOVE, X64_E_SWAP, X64_E_CONST, X64_E_LOAD,
+    X64_E_STORE, X64_E_STORE_CONST, X64_E_COPY, X64_E_CLOBBER, X64_E_FIX,
+    X64_E_MAP, X64_E_MAP_END,           /* slot reg is at b by (reg2, how); a: the map's number */
+    X64_E_EDGE, X64_E_EXIT, X64_E_END,  /* a way out begins; to block a; ends */
+    X64_E_TOP                           /* of block a */
+};
+void x64_log_event(struct x64_t1 *t, unsigned kind, unsigned reg, unsigned reg2, unsigned how,
+                   uint32_t a, int64_t b);
+void x64_log_mute(struct x64_t1 *t, bool mute);
+static inline void x64_log(struct x64_t1 *t, unsigned kind, unsigned reg, unsigned reg2,
+                           uint32_t a, int64_t b)
+{
+    if (base_unlikely(t->log != NULL))
+        x64_log_event(t, kind, reg, reg2, JIT_HOW_COPY, a, b);
+}
+
 /* ---- x64_ra.c -------------------------------------------------------- */
 
 unsigned x64_alloc(struct x64_t1 *t, ir_ref r);
@@ -162,6 +186,7 @@ static inline unsigned x64_use(struct x64_t1 *t, ir_ref r)
     if (reg == X64_NONE)
         reg = x64_alloc(t, r);
     t->lock |= 1u << reg;
+    x64_log(t, X64_E_USE, reg, 0, r, 0);
     return reg;
 }
 /* Use with a wish: an unallocated value takes reg if that is free. */
@@ -171,6 +196,7 @@ static inline unsigned x64_use_in(struct x64_t1 *t, ir_ref r, unsigned reg)
         (t->free >> reg & 1)) {
         x64_give(t, r, reg);
         t->lock |= 1u << reg;
+        x64_log(t, X64_E_USE, reg, 0, r, 0);
         return reg;
     }
     return x64_use(t, r);

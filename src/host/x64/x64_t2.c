@@ -235,15 +235,17 @@ static void x64_t2_edge(struct x64_t1 *t, struct x64_edge *e, unsigned b, unsign
 
 static bool x64_t2_edge_empty(const struct x64_edge *e) { return !e->n && !e->nput; }
 
-static void x64_t2_emit_edge(struct x64_t1 *t, struct x64_edge *e)
+static void x64_t2_emit_edge(struct x64_t1 *t, struct x64_edge *e, unsigned s)
 {
     struct x64_t2 *x = t->t2;
 
+    x64_log(t, X64_E_END, 0, 0, 0, 0);
     x64_moves(t, e->m, e->n);
     memcpy(x->put, e->put, e->nput * sizeof *e->put);
     x->nput = e->nput;
     x->ncopy = e->ncopy;
     x64_t2_emit_puts(t);
+    x64_log(t, X64_E_EDGE, 0, 0, s, 0);
 }
 
 /* ---- jumps between blocks -------------------------------------------- */
@@ -293,7 +295,7 @@ static uint32_t x64_t2_cold_edge(struct x64_t1 *t, struct x64_edge *e, unsigned 
     x64_section(t, JIT_COLD);
     x64_jmp(t, JIT_RELOC_PC32_SECTION, JIT_HOT, 0);
     x64_t2_target(t, s);
-    x64_t2_emit_edge(t, e);
+    x64_t2_emit_edge(t, e, s);
     label = x64_off(t);
     x64_section(t, JIT_HOT);
     return label;
@@ -326,13 +328,15 @@ static void x64_t2_branch(struct x64_t1 *t, unsigned b, struct ir_ins *i)
         (other == b + 1 || !x64_t2_edge_empty(&oe))) {
         /* jump to the likely one, then the other edge */
         x64_t2_jmp(t, b, other);
-        x64_t2_emit_edge(t, &oe);
+        x64_t2_emit_edge(t, &oe, other);
+        x64_t2_emit_edge(t, &le, likely); /* nothing; for the log */
         c = x64_cond_of(t, i->a, l, &cmp);
         x64_t2_jcond(t, c, likely);
     } else {
         x64_t2_jmp(t, b, likely);
-        x64_t2_emit_edge(t, &le);
+        x64_t2_emit_edge(t, &le, likely);
         if (x64_t2_edge_empty(&oe)) {
+            x64_t2_emit_edge(t, &oe, other); /* nothing; for the log */
             x64_t2_jcond(t, c, other);
         } else {
             uint32_t label = x64_t2_cold_edge(t, &oe, b, other);
@@ -355,7 +359,7 @@ static ir_ref x64_t2_terminator(struct x64_t1 *t, unsigned b)
     case IR_JMP:
         x64_t2_edge(t, &e, b, k->succ[0]);
         x64_t2_jmp(t, b, k->succ[0]);
-        x64_t2_emit_edge(t, &e);
+        x64_t2_emit_edge(t, &e, k->succ[0]);
         return k->last;
     case IR_BR: x64_t2_branch(t, b, i); return k->last;
     default: return k->last - x64_leave_region(t, k->last, i);
@@ -452,6 +456,7 @@ static void x64_t2_block_top(struct x64_t1 *t, unsigned b)
     for (ir_ref r = k->first + 1; x64_ins(t, r)->op == IR_PHI; r++)
         x64_t2_phi_seen(t, r);
     k->label = x64_off(t);
+    x64_log(t, X64_E_TOP, 0, 0, b, 0);
     for (size_t n = 0; n < x->back.len; n++)
         if (x->back.data[n].block == b)
             t->c->relocs.data[x->back.data[n].reloc].addend = k->label;
@@ -489,6 +494,7 @@ static void x64_t2_pass(struct x64_t1 *t, struct jit_code *c)
     x64_start(t, t->f, c);
     x64_t2_values(t);
     x->back.len = 0;
+    x64_log_reset(t);
     x->again = x->changed = false;
     for (unsigned b = 0; b < x->nblocks; b++)
         x->block[b].label = UINT32_MAX;
@@ -497,6 +503,7 @@ static void x64_t2_pass(struct x64_t1 *t, struct jit_code *c)
         x64_t2_emit_block(t, b);
     if (!t->gave_up)
         x64_region_top(t);
+    x64_log(t, X64_E_TOP, 0, 0, 0, 0);
 }
 
 /* Headers assume what came out; false: nothing would change. */
@@ -526,6 +533,7 @@ int x64_compile2(struct jit *j, void **scratch, struct ir_func *f, struct jit_co
     struct x64_t2 *x = t->t2;
 
     x64_start(t, f, c);
+    x64_log_begin(t);
     if (x64_t2_prepare(t)) {
         for (unsigned pass = 1;; pass++) {
             x64_t2_pass(t, c);
@@ -538,6 +546,9 @@ int x64_compile2(struct jit *j, void **scratch, struct ir_func *f, struct jit_co
             x64_t2_assume(x);
         }
     }
+    if (!t->gave_up)
+        x64_check(t);
+    x64_log_end(t);
     base_vec_free(&x->back);
     c->gave_up = t->gave_up;
     if (t->gave_up)

@@ -120,6 +120,13 @@ static inline void x64_t2_puts(struct x64_t1 *t)
         x64_t2_emit_puts(t);
 }
 
+/* x64_check.c: in test builds and modes what the last pass did is logged and checked; a
+ * mistake ends the process with a message. Else these do nothing. */
+void x64_log_begin(struct x64_t1 *t);
+void x64_log_reset(struct x64_t1 *t);
+void x64_check(struct x64_t1 *t);
+void x64_log_end(struct x64_t1 *t);
+
 /* x64_t2.c */
 unsigned x64_t2_victim(struct x64_t1 *t, uint32_t mask);
 static inline bool x64_t2_in_loop(const struct x64_t1 *t)

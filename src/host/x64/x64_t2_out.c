@@ -24,12 +24,14 @@ static ir_ref x64_t2_strip(const struct x64_t1 *t, ir_ref r, enum jit_how *how)
 {
     const struct ir_ins *i = x64_ins(t, r);
     unsigned from;
+    ir_ref a;
 
     if (t->val[r].reg != X64_NONE || (t->val[r].flags & X64_V_SPILL))
         return r;
     if (i->op != IR_SEXT && i->op != IR_ZEXT && i->op != IR_FBOX)
         return r;
-    if (ir_is_const(i->a))
+    a = ir_is_int(x64_ins(t, i->a)->ty) ? x64_src(t, i->a) : i->a;
+    if (ir_is_const(a))
         return r;
     from = x64_ins(t, i->a)->ty;
     if (i->op == IR_FBOX && from == IR_F32)
@@ -42,7 +44,7 @@ static ir_ref x64_t2_strip(const struct x64_t1 *t, ir_ref r, enum jit_how *how)
         *how = JIT_HOW_ZEXT8;
     else
         return r;
-    return i->op == IR_FBOX || from == IR_I1 ? i->a : x64_src(t, i->a);
+    return a;
 }
 
 /* Free registers that only maps and side exits may not take. */
@@ -97,6 +99,13 @@ struct x64_where x64_t2_where(struct x64_t1 *t, ir_ref r, bool final, bool exit)
 
 /* ---- maps ------------------------------------------------------------ */
 
+static void x64_t2_map_add(struct x64_t1 *t, unsigned slot, unsigned loc, unsigned how, uint64_t n)
+{
+    if (base_unlikely(t->log != NULL))
+        x64_log_event(t, X64_E_MAP, slot, loc, how, 0, (int64_t)n);
+    jit_map_add(t->c, slot, loc, how, n);
+}
+
 static void x64_t2_map_slot(struct x64_t1 *t, unsigned slot)
 {
     ir_ref r = x64_slot_value(t, slot);
@@ -108,24 +117,25 @@ static void x64_t2_map_slot(struct x64_t1 *t, unsigned slot)
     w = x64_t2_where(t, r, false, false);
     switch (w.kind) {
     case X64_MOVE_CONST:
-        jit_map_add(t->c, slot, x64_ins(t, w.k)->op == IR_KADDR ? JIT_LOC_ADDR : JIT_LOC_CONST,
-                    w.how, ir_kval(t->f, w.k));
+        x64_t2_map_add(t, slot, x64_ins(t, w.k)->op == IR_KADDR ? JIT_LOC_ADDR : JIT_LOC_CONST,
+                       w.how, ir_kval(t->f, w.k));
         break;
     case X64_MOVE_MEM:
-        jit_map_add(t->c, slot, w.slot < 0 ? JIT_LOC_SPILL : JIT_LOC_STATE, w.how,
-                    w.slot < 0 ? w.spill : (unsigned)w.slot);
+        x64_t2_map_add(t, slot, w.slot < 0 ? JIT_LOC_SPILL : JIT_LOC_STATE, w.how,
+                       w.slot < 0 ? w.spill : (unsigned)w.slot);
         break;
     default:
         if (pinned && w.reg == t->home[slot] && w.how == JIT_HOW_COPY)
             break;
-        jit_map_add(t->c, slot, w.reg < XMM0 ? JIT_LOC_GPR : JIT_LOC_FPR, w.how,
-                    w.reg < XMM0 ? w.reg : w.reg - XMM0);
+        x64_t2_map_add(t, slot, w.reg < XMM0 ? JIT_LOC_GPR : JIT_LOC_FPR, w.how,
+                       w.reg < XMM0 ? w.reg : w.reg - XMM0);
     }
 }
 
 unsigned x64_t2_map(struct x64_t1 *t, uint64_t pc)
 {
     jit_map_begin(t->c, pc);
+    x64_log(t, X64_E_MAP_END, 0, 0, 0, 0);
     for (uint64_t s = t->t2->slots; s; s &= s - 1)
         x64_t2_map_slot(t, (unsigned)__builtin_ctzll(s));
     return jit_map_end(t->c);
@@ -229,6 +239,8 @@ static void x64_t2_emit_fix(struct x64_t1 *t, const struct x64_fix *f)
     bool avx = x64_cpu(t, X64_CPU_AVX);
     const uint8_t *done;
 
+    if (base_unlikely(t->log != NULL))
+        x64_log_event(t, X64_E_FIX, f->reg, 0, f->how, 0, 0);
     switch (f->how) {
     case JIT_HOW_SEXT32: x64_rr(&t->out, 0x63, 1, f->reg, f->reg); return;
     case JIT_HOW_ZEXT32: x64_mov(&t->out, 0, f->reg, f->reg); return;
@@ -244,8 +256,10 @@ static void x64_t2_emit_fix(struct x64_t1 *t, const struct x64_fix *f)
     if (f->how == JIT_HOW_BOX32)
         return;
     done = t->out.p;
+    x64_log_mute(t, true);
     x64_load_state(t, f->reg,
                    x64_t2_const(f->how == JIT_HOW_CANON64 ? X64_K_NAN64 : X64_K_NAN32));
+    x64_log_mute(t, false);
     x64_short_jcc(t, CC_NP, done);
     uint32_t op = X64_OP(1, f->how == JIT_HOW_CANON64 ? 1u : 0u, 0x2e); /* ucomis */
 
@@ -299,6 +313,8 @@ static void x64_t2_put_reg(struct x64_t1 *t, const struct x64_put *p)
     struct x64_mem m = x64_vcpu(p->disp);
     const uint8_t *done = t->out.p;
 
+    if (base_unlikely(t->log != NULL) && p->how != JIT_HOW_COPY)
+        x64_log_event(t, X64_E_STORE, p->reg, 0, p->how, 0, p->disp);
     switch (p->how) {
     case JIT_HOW_COPY: x64_store_state(t, m, p->reg); return;
     case JIT_HOW_SEXT32: /* mov [m], r; mov [m + 4], 0; test r; jns done; mov [m + 4], -1 */
@@ -334,7 +350,9 @@ static void x64_t2_put_reg(struct x64_t1 *t, const struct x64_put *p)
         if (!f64)
             x64_mov_mi(&t->out, 0, x64_high(m), -1);
     }
+    x64_log_mute(t, true);
     x64_store_state(t, m, p->reg);
+    x64_log_mute(t, false);
 }
 
 static bool x64_t2_put_alone(const struct x64_t1 *t, const struct x64_put *p)
@@ -348,13 +366,19 @@ static void x64_t2_put_by(struct x64_t1 *t, const struct x64_put *p, unsigned s)
 {
     struct x64_mem m = x64_vcpu(p->disp), from = x64_vcpu(p->from);
 
+    if (base_unlikely(t->log != NULL) && p->kind == X64_MOVE_MEM)
+        x64_log_event(t, X64_E_COPY, 0, 0, p->how, (uint32_t)p->from, p->disp);
+    else
+        x64_log(t, X64_E_STORE_CONST, 0, 0, p->k, p->disp);
+    x64_log_mute(t, true);
     if (p->how == JIT_HOW_BOX32)
         x64_mov_mi(&t->out, 0, x64_high(m), -1);
     x64_rm(&t->out, 0x89, p->how != JIT_HOW_BOX32, s, m);
-    if (p->kind == X64_MOVE_CONST) {
+    if (p->kind == X64_MOVE_CONST)
         x64_load_const(t, s, p->k);
+    x64_log_mute(t, false);
+    if (p->kind == X64_MOVE_CONST)
         return;
-    }
     switch (p->how) {
     case JIT_HOW_SEXT32: x64_rm(&t->out, 0x63, 1, s, from); break;
     case JIT_HOW_ZEXT32:
@@ -395,6 +419,7 @@ void x64_t2_emit_puts(struct x64_t1 *t)
             uint64_t v = ir_kval(t->f, p->k);
             struct x64_mem m = x64_vcpu(p->disp);
 
+            x64_log(t, X64_E_STORE_CONST, 0, 0, p->k, p->disp);
             if ((int64_t)v == (int32_t)v) {
                 x64_mov_mi(&t->out, 1, m, (int32_t)v);
             } else {
@@ -424,10 +449,12 @@ void x64_t2_side(struct x64_t1 *t, struct ir_ins *i)
 
     e = x64_exit(t, JIT_EXIT_DIRECT, false, x64_key(t, i->b));
     x64_section(t, JIT_COLD);
+    x64_log(t, X64_E_END, 0, 0, 0, 0);
     x64_jmp(t, JIT_RELOC_PC32_EXIT, e, 0);
     n = x64_convention(t, m, false);
     x64_moves(t, m, n);
     x64_t2_emit_puts(t);
+    x64_log(t, X64_E_EXIT, 0, 0, 0, 0);
     label = x64_off(t);
     x64_section(t, JIT_HOT);
     c = x64_cond_of(t, i->a, false, &cmp);
