@@ -122,6 +122,12 @@ static ir_ref pure(struct gen *g)
     unsigned k = pick(g, 20), ity = pick(g, 2) ? IR_I64 : IR_I32,
              fty = pick(g, 2) ? IR_F64 : IR_F32;
 
+    if (k == 0) { /* both halves of a product */
+        ir_ref a = value(g, IR_I64), b = value(g, IR_I64), lo = ir_op2(f, IR_MUL, IR_I64, a, b);
+
+        note(g, lo);
+        return ir_op2(f, IR_MULHU, IR_I64, pick(g, 2) ? a : b, pick(g, 2) ? b : a);
+    }
     if (k < 8)
         return ir_op2(f, int2[pick(g, sizeof int2)], ity, value(g, ity), value(g, ity));
     if (k < 10)

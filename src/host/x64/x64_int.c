@@ -267,13 +267,67 @@ static void x64_shift(struct x64_t1 *t, ir_ref r, struct ir_ins *i, unsigned sh)
 
 /* ---- multiply, divide ------------------------------------------------ */
 
+/* Clears rax and rdx of what they hold, for mul and div; locks them and d. */
+static void x64_take_rax_rdx(struct x64_t1 *t, unsigned d)
+{
+    t->lock |= 1u << d;
+    if (d != RAX)
+        x64_clear_reg(t, RAX);
+    if (d != RDX)
+        x64_clear_reg(t, RDX);
+    t->lock |= 1u << RAX | 1u << RDX;
+}
+
+enum { X64_PAIR_FAR = 32 };
+
+/* Tier 2: MUL and MULHU of the same operands are one MULX where the later of them (r)
+ * stands, if nothing between wants the other. */
+static bool x64_mul_pair(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
+{
+    unsigned op = i->op == IR_MUL ? IR_MULHU : IR_MUL, lo, hi, d[2];
+    ir_ref other = r;
+
+    if (!t->t2 || !x64_cpu(t, X64_CPU_BMI2) || i->ty != IR_I64 || ir_is_const(i->b))
+        return false;
+    do {
+        struct ir_ins *o = x64_ins(t, --other);
+
+        if (o->op == IR_BLOCK || other == IR_BIAS || r - other > X64_PAIR_FAR)
+            return false;
+        if (o->op == op && o->ty == IR_I64 && ((o->a == i->a && o->b == i->b) ||
+                                               (o->a == i->b && o->b == i->a)))
+            break;
+    } while (true);
+    if (t->val[other].reg == X64_NONE || (t->val[other].flags & X64_V_SPILL) ||
+        x64_t2_previous(t, other) != other)
+        return false;
+    d[0] = x64_def(t, r, X64_GPRS);
+    t->lock |= 1u << d[0];
+    d[1] = x64_def(t, other, X64_GPRS);
+    t->lock |= 1u << d[1];
+    lo = d[i->op != IR_MUL];
+    hi = d[i->op == IR_MUL];
+    if (d[0] != RDX && d[1] != RDX)
+        x64_clear_reg(t, RDX);
+    t->lock = (t->lock & ~(1u << d[0] | 1u << d[1])) | 1u << RDX;
+    unsigned ra = x64_use(t, i->a), rb = x64_use(t, i->b);
+
+    x64_vrr(&t->out, X64_OP(2, 3, 0xf6), 1, hi, lo, rb); /* mulx hi, lo, rb */
+    x64_mov_reg(t, RDX, ra);
+    return true;
+}
+
 static void x64_mul(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 {
     int w = x64_w(i->ty);
-    unsigned d = x64_def_int(t, r);
+    unsigned d;
     ir_ref a = x64_src(t, i->a), b = x64_src(t, i->b);
     struct x64_two o;
     int32_t imm;
+
+    if (x64_mul_pair(t, r, i))
+        return;
+    d = x64_def_int(t, r);
 
     if (x64_imm32(t, b, w, &imm)) {
         unsigned ra = x64_use_in(t, a, d);
@@ -287,21 +341,14 @@ static void x64_mul(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
     x64_two_done(t, o);
 }
 
-/* Clears rax and rdx of what they hold, for mul and div; locks them and d. */
-static void x64_take_rax_rdx(struct x64_t1 *t, unsigned d)
-{
-    t->lock |= 1u << d;
-    if (d != RAX)
-        x64_clear_reg(t, RAX);
-    if (d != RDX)
-        x64_clear_reg(t, RDX);
-    t->lock |= 1u << RAX | 1u << RDX;
-}
-
 /* High half of the 64-bit product: rdx:rax = rax * operand. */
 static void x64_mulh(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 {
-    unsigned d = x64_def_int(t, r), ra, rb;
+    unsigned d, ra, rb;
+
+    if (i->op == IR_MULHU && x64_mul_pair(t, r, i))
+        return;
+    d = x64_def_int(t, r);
 
     if (i->op == IR_MULHU && x64_cpu(t, X64_CPU_BMI2)) {
         t->lock |= 1u << d;

@@ -40,7 +40,7 @@
 enum { X64_CONST_BONUS = 12 };
 
 /* Where the value's last use above this point is, or its definition. */
-static uint32_t x64_t2_previous(struct x64_t1 *t, ir_ref r)
+uint32_t x64_t2_previous(struct x64_t1 *t, ir_ref r)
 {
     struct x64_t2 *x = t->t2;
     uint32_t *head;

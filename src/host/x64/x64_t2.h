@@ -128,6 +128,8 @@ void x64_check(struct x64_t1 *t);
 void x64_log_end(struct x64_t1 *t);
 
 /* x64_t2.c */
+/* Where r is used last above this point; its definition if nowhere, 0 for entry values. */
+uint32_t x64_t2_previous(struct x64_t1 *t, ir_ref r);
 unsigned x64_t2_victim(struct x64_t1 *t, uint32_t mask);
 static inline bool x64_t2_in_loop(const struct x64_t1 *t)
 {
