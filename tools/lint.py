@@ -31,6 +31,8 @@ MAY_INCLUDE = {
 # Headers that are not the one a folder shows to others, but may be included all the same:
 # parts of that one header.
 SHOWN_ALSO = {"ir/ir_ops.h"}
+# The optimiser works on the IR as src/ir itself does.
+INSIDERS = {"opt": {"ir/ir_priv.h"}}
 # The one file that knows which hosts there are may include their headers.
 MEETING_POINTS = {"src/process": {"host"}}
 
@@ -129,7 +131,8 @@ class Lint:
         elif folder in ("guest", "host") and target == folder and not own:
             self.complain(name, number, f"one {folder} may not include another")
         elif target != folder and target != "isomer" and target != "base" \
-                and included not in SHOWN_ALSO and not is_front(included):
+                and included not in SHOWN_ALSO | INSIDERS.get(folder, set()) \
+                and not is_front(included):
             self.complain(name, number, f"{included} is private to {target}")
 
 

@@ -1,0 +1,88 @@
+/* opt_run.c: the passes in their order. SPDX-License-Identifier: Apache-2.0 */
+#include "opt/opt_priv.h"
+
+#include <stdlib.h>
+
+const struct opt_pass opt_passes[] = {
+    {"layout", "blocks in reverse post-order, loops contiguous, unreachable ones dropped",
+     opt_layout_pass, true, false},
+    {"ssa", "slots become values, PHIs where they meet", opt_ssa_pass, true, false},
+    {"gvn", "equal values once, known conditions", opt_gvn_pass, false, true},
+    {"relayout", "layout again: branches may have become jumps", opt_layout_pass, false, false},
+    {NULL, NULL, NULL, false, false},
+};
+
+const struct opt_pass *opt_find(const char *name)
+{
+    for (const struct opt_pass *p = opt_passes; p->name; p++)
+        if (strcmp(p->name, name) == 0)
+            return p;
+    return NULL;
+}
+
+struct opt {
+    struct ir_func *f[2];
+    struct base_arena arena;
+};
+
+struct opt *opt_new(const struct ir_guest *guest)
+{
+    struct opt *o = base_zalloc(sizeof *o);
+
+    o->f[0] = ir_func_new(guest);
+    o->f[1] = ir_func_new(guest);
+    base_arena_init(&o->arena);
+    return o;
+}
+
+void opt_free(struct opt *o)
+{
+    if (!o)
+        return;
+    ir_func_free(o->f[0]);
+    ir_func_free(o->f[1]);
+    base_arena_free(&o->arena);
+    free(o);
+}
+
+static void opt_must_verify(const struct opt_pass *p, const struct ir_func *f)
+{
+    struct base_text error = {0}, text = {0};
+
+    if (p->early && strcmp(p->name, "ssa") != 0 ? ir_verify(f, &error) : opt_verify(f, &error))
+        return;
+    ir_print(f, &text);
+    base_bug(__FILE__, __LINE__, "pass %s: %s\n%s", p->name, error.data, text.data);
+}
+
+const char *opt_run(struct opt *o, const struct ir_func *src, const struct opt_config *cfg,
+                    struct ir_func **out)
+{
+    unsigned n = 0, which = 0;
+
+    for (const struct opt_pass *p = opt_passes; p->name; p++) {
+        struct ir_func *dst = o->f[which];
+        const char *why;
+
+        if ((cfg->skip >> (p - opt_passes) & 1) && !p->early)
+            continue;
+        if (cfg->fuel && n++ >= cfg->fuel && !p->early)
+            break;
+        base_arena_reset(&o->arena);
+        ir_func_reset(dst);
+        dst->key = src->key;
+        dst->mode = src->mode;
+        dst->nguest = src->nguest;
+        why = p->run(dst, src, &o->arena);
+        if (why)
+            return why;
+        if (cfg->verify && !p->loose)
+            opt_must_verify(p, dst);
+        if (cfg->after)
+            cfg->after(cfg->ctx, p, dst);
+        src = dst;
+        which ^= 1;
+    }
+    *out = o->f[which ^ 1];
+    return NULL;
+}
