@@ -157,6 +157,7 @@ const char *opt_gvn_pass(struct ir_func *dst, const struct ir_func *src, struct 
 {
     struct opt_gvn *g = base_arena_alloc(arena, sizeof *g);
     struct opt_rebuild b = {.src = src, .dst = dst, .ctx = g, .ins = opt_gvn_ins};
+    const char *why;
 
     memset(g->bucket, 0, sizeof g->bucket);
     g->dst = dst;
@@ -165,7 +166,8 @@ const char *opt_gvn_pass(struct ir_func *dst, const struct ir_func *src, struct 
     g->c = opt_cfg_new(src, arena);
     g->entry = base_arena_alloc(arena, (src->nins - IR_BIAS + 2) * sizeof *g->entry);
     opt_gvn_conditions(g, src);
-    opt_rebuild_run(&b, arena);
-    opt_gvn_cut(dst, arena);
-    return NULL;
+    why = opt_rebuild_run(&b, arena);
+    if (!why)
+        opt_gvn_cut(dst, arena);
+    return why;
 }

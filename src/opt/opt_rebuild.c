@@ -78,7 +78,7 @@ static void opt_rebuild_phis(struct opt_rebuild *b)
     }
 }
 
-void opt_rebuild_run(struct opt_rebuild *b, struct base_arena *arena)
+const char *opt_rebuild_run(struct opt_rebuild *b, struct base_arena *arena)
 {
     const struct ir_func *src = b->src;
     ir_ref first = IR_BIAS;
@@ -97,6 +97,7 @@ void opt_rebuild_run(struct opt_rebuild *b, struct base_arena *arena)
     for (ir_ref r = IR_BIAS; r < src->nins; r++) {
         unsigned op = src->ins[r].op;
 
+        if (ir_func_full(b->dst)) return "too many values";
         if (op == IR_BLOCK) {
             first = r;
             settled = false;
@@ -109,4 +110,5 @@ void opt_rebuild_run(struct opt_rebuild *b, struct base_arena *arena)
     }
     opt_rebuild_jumps(b);
     opt_rebuild_phis(b);
+    return NULL;
 }

@@ -45,7 +45,7 @@ static inline void opt_rebuild_set(struct opt_rebuild *b, ir_ref r, ir_ref v)
 void opt_rebuild_copy(struct opt_rebuild *b, ir_ref r);
 /* A PHI of another type in the place of old PHI r; the map is the pass's to set (settle). */
 ir_ref opt_rebuild_phi(struct opt_rebuild *b, ir_ref r, unsigned type);
-/* Does it all. */
-void opt_rebuild_run(struct opt_rebuild *b, struct base_arena *arena);
+/* Does it all. Returns NULL, or the reason it could not: dst has no more room. */
+const char *opt_rebuild_run(struct opt_rebuild *b, struct base_arena *arena);
 
 #endif

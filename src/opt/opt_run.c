@@ -9,6 +9,10 @@ const struct opt_pass opt_passes[] = {
     {"ssa", "slots become values, PHIs where they meet", opt_ssa_pass, true, false},
     {"gvn", "equal values once, known conditions", opt_gvn_pass, false, true},
     {"relayout", "layout again: branches may have become jumps", opt_layout_pass, false, false},
+    {"mem", "loads of what memory is known to hold", opt_mem_pass, false, false},
+    {"fp", "floats without their boxes", opt_fp_pass, false, false},
+    {"width", "integers as wide as they need to be", opt_width_pass, false, false},
+    {"strength", "cheaper ways to say the same", opt_strength_pass, false, false},
     {NULL, NULL, NULL, false, false},
 };
 
