@@ -19,6 +19,7 @@ TOP = Path(__file__).resolve().parent.parent
 # change of the architecture (docs/architecture.md).
 MAY_INCLUDE = {
     "base": set(),
+    "disk": {"base"},
     "ir": {"base", "isomer"},
     "opt": {"ir", "base"},
     "jit": {"opt", "ir", "base"},
