@@ -21,6 +21,9 @@
 set -eu
 
 suite=trixie
+# What archives call it as well: a mirror may have caught up with a point release under one name
+# and not yet under the other, and apt rightly refuses lists that are not what was signed.
+alias=stable
 # A change of this list or of what is done to a root must change the number, which is part
 # of the directory's name.
 generation=1
@@ -98,22 +101,29 @@ apt_for() {
 }
 
 prepare_state() {
-    state=$1 mirror=$2
+    state=$1 mirror=$2 name=$3
     mkdir -p "$state/lists/partial" "$state/archives/partial" "$state/cache"
     : >"$state/status"
-    printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$mirror" "$suite" >"$state/sources.list"
+    printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$mirror" "$name" >"$state/sources.list"
 }
+
+is_suite() { grep -qs "^Codename: $suite\$" "$1"/lists/*Release; }
 
 # Finds the first mirror that has the suite for the architecture; leaves lists in the state.
 update_lists() {
     arch=$1 state=$2
     for mirror in $(mirrors | awk '!seen[$0]++'); do
-        prepare_state "$state" "$mirror"
-        if apt_for "$arch" "$state" -o APT::Update::Error-Mode=any update 2>"$state/errors"; then
-            return 0
-        fi
+        for name in "$suite" "$alias"; do
+            rm -rf "$state"
+            prepare_state "$state" "$mirror" "$name"
+            if apt_for "$arch" "$state" -o APT::Update::Error-Mode=any update 2>"$work/errors" &&
+                is_suite "$state"; then
+                return 0
+            fi
+            sed 's/^/riscv-root: apt: /' "$work/errors" >>"$work/all-errors"
+        done
     done
-    [ ! -s "$state/errors" ] || sed 's/^/riscv-root: apt: /' "$state/errors" >&2
+    cat "$work/all-errors" >&2
     return 1
 }
 
