@@ -56,6 +56,7 @@ struct isomer_run_options {
     enum isomer_engine engine; /* who executes */
     bool stats;                /* print counters to stderr when the program ends */
     bool no_link;              /* leave region exits unpatched: each returns to the dispatcher */
+    const char *tier2;         /* --tier2: when hot code is optimised; NULL: the default */
     bool test_deopt;           /* take every exit and fault through its state map */
     bool test_ra;              /* random register allocation */
     bool seed_given;           /* seed holds one; otherwise one is drawn and printed */

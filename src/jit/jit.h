@@ -64,6 +64,7 @@ enum {
     JIT_STATE_MAX = 768,
     JIT_STATE_BIAS = 128,    /* the state register points here into the state */
     JIT_LOOKUP_BITS = 12,
+    JIT_HOT_BITS = 10,       /* counters of loops and entries, for tier 2 */
     JIT_SPILLS = 250,
     JIT_SHADOW_SIZE = 1 << 20 /* bytes of shadow stack, a guard page below */
 };
@@ -99,6 +100,7 @@ struct jit_vcpu {
     _Alignas(16) uint64_t host_const[16][2]; /* the host's, see vcpu_init */
     struct jit_regs regs;     /* dump of the deopt stub and of slow calls */
     struct jit_lookup lookup[1 << JIT_LOOKUP_BITS];
+    uint32_t hot[1 << JIT_HOT_BITS]; /* counted down by tier 1, see jit_hot_at */
     /* what only C touches */
     struct jit *jit;
     void *shadow_base;        /* lowest usable address */
@@ -115,6 +117,12 @@ struct jit_vcpu {
     } stop;
 };
 
+/* The counter of the backward branch, or of the entry, at pc. */
+static inline unsigned jit_hot_at(uint64_t pc)
+{
+    return (unsigned)(base_hash64(pc) >> (64 - JIT_HOT_BITS));
+}
+
 /* ---- what a host's code generator produces --------------------------- */
 
 enum jit_section { JIT_HOT, JIT_COLD };
@@ -126,6 +134,7 @@ enum jit_reloc_kind {
     JIT_RELOC_PC32_EXIT_STUB, /* rel32 to the exit's own stub, never linked
                                (leaves to the run loop with this exit's id) */
     JIT_RELOC_PC32_DEOPT,   /* rel32 to a stub that leaves by state map target*/
+    JIT_RELOC_PC32_HOT,     /* the same: a counter has run out */
     JIT_RELOC_PC32_REGION,  /* rel32 to this region's own entry */
     JIT_RELOC_ABS64_GUEST,  /* 64-bit guest address (value already there) */
     JIT_RELOC_ABS32_GUEST   /* the same in 32 bits, zero-extended */
@@ -173,6 +182,7 @@ struct jit_code {
     BASE_VEC(uint32_t) map_start; /* map number -> offset in map_bytes */
     BASE_VEC(struct jit_mark) marks; /* if wanted, in order of the code */
     bool want_marks;
+    bool count_entry;             /* wanted: the region's entries are counted */
     const char *gave_up;          /* reason, or NULL */
 };
 
@@ -216,6 +226,8 @@ struct jit_host {
     size_t (*make_stubs)(struct jit *j, uint8_t *rw, const uint8_t *rx, size_t room);
     /* Compiles region f into c. Returns 0, or -1 with c->gave_up. */
     int (*compile)(struct jit *j, struct ir_func *f, struct jit_code *c);
+    /* The same in tier 2: f has blocks and is in state-SSA form (docs/tier2.md). Any
+     * thread, with a *scratch of its own: NULL at first, free()d in the end. */
     int (*compile2)(struct jit *j, void **scratch, struct ir_func *f, struct jit_code *c);
     /* Fills host_const of a new vCPU. */
     void (*vcpu_init)(struct jit_vcpu *v);
@@ -254,6 +266,14 @@ extern const struct jit_host *const jit_host_native;
 
 /* ---- the VM ---------------------------------------------------------- */
 
+/* When hot code is optimised. */
+enum jit_tier2 {
+    JIT_TIER2_OFF,
+    JIT_TIER2_ON,    /* on a thread of its own */
+    JIT_TIER2_SYNC,  /* by the vCPU that finds it hot */
+    JIT_TIER2_ALWAYS /* the same, at once: tests */
+};
+
 struct jit_config {
     const struct ir_guest *guest;
     const char *features;      /* host CPU features to change, or NULL */
@@ -262,6 +282,7 @@ struct jit_config {
     bool lockstep;             /* each region twice: interpreter, then code */
     bool deopt_always;         /* leave through state maps */
     bool random_ra;            /* random register choices */
+    enum jit_tier2 tier2;
     bool no_link;              /* every exit returns to the run loop */
     bool stats;
     uint64_t seed;
@@ -287,6 +308,8 @@ struct jit_stats {
     uint64_t regions, guest_insns, ir_ins, host_bytes, cold_bytes;
     uint64_t compile_ns, lift_ns, timed_insns; /* CPU time of a sample of the regions, and
                                                   their guest instructions */
+    uint64_t t2_regions, t2_insns, t2_bytes, t2_form_ns, t2_opt_ns, t2_code_ns, t2_timed,
+        exits_hot; /* tier 2 */
     uint64_t links, unlinks, flushes, invalidated, gave_up;
     uint64_t exits_direct, exits_miss, exits_miss_known, exits_trap[IR_TRAP_COUNT], exits_poll,
         exits_fault, exits_deopt, interpreted;

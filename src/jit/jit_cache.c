@@ -182,6 +182,7 @@ void jit_fork_prepare(struct jit *j)
 {
     struct jit_cache *c = &j->p->cache;
     pthread_mutex_lock(&j->p->lock);
+    jit_t2_pause(j);
     if (!c->rw)
         return;
     if (!c->users)
@@ -193,13 +194,17 @@ void jit_fork_prepare(struct jit *j)
     atomic_fetch_add(c->users, 1); /* for the child */
 }
 
-void jit_fork_parent(struct jit *j) { pthread_mutex_unlock(&j->p->lock); }
+void jit_fork_parent(struct jit *j)
+{
+    jit_t2_resume(j);
+    pthread_mutex_unlock(&j->p->lock);
+}
 
 void jit_fork_failed(struct jit *j)
 {
     if (j->p->cache.users)
         atomic_fetch_sub(j->p->cache.users, 1);
-    pthread_mutex_unlock(&j->p->lock);
+    jit_fork_parent(j);
 }
 
 void jit_fork_child(struct jit *j, struct jit_vcpu *v)
@@ -218,11 +223,15 @@ void jit_fork_child(struct jit *j, struct jit_vcpu *v)
     p->vcpus = v;
     v->next = NULL;
     atomic_store(&p->flush_pending, 0);
+    jit_t2_fork_child(j);
 }
 
 void jit_detach(struct jit *j)
 {
     struct jit_cache *c = &j->p->cache;
+    pthread_mutex_lock(&j->p->lock);
+    jit_t2_pause(j);
+    pthread_mutex_unlock(&j->p->lock);
     if (c->users)
         atomic_fetch_sub(c->users, 1);
 }
@@ -230,12 +239,12 @@ void jit_detach(struct jit *j)
 void jit_attach(struct jit *j, struct jit_vcpu *v)
 {
     struct jit_cache *c = &j->p->cache;
-    if (!c->users)
-        return;
-    /* The others may have written meanwhile: start again with nothing. */
     pthread_mutex_lock(&j->p->lock);
-    atomic_fetch_add(c->users, 1);
-    jit_flush(j, v);
-    leave_shared(c, false);
+    jit_t2_resume(j);
+    if (c->users) { /* the others may have written meanwhile: start again with nothing */
+        atomic_fetch_add(c->users, 1);
+        jit_flush(j, v);
+        leave_shared(c, false);
+    }
     pthread_mutex_unlock(&j->p->lock);
 }

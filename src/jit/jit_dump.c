@@ -89,8 +89,8 @@ void jit_dump_region(struct jit *j, FILE *out, const char *what, const struct ir
                      const struct jit_region *r)
 {
     struct base_text t = {0};
-    base_text_printf(&t, "region %#llx: %u guest instructions", (unsigned long long)r->key,
-                     r->nguest);
+    base_text_printf(&t, "%sregion %#llx: %u guest instructions", r->tier == 2 ? "tier 2 " : "",
+                     (unsigned long long)r->key, r->nguest);
     if (r->code)
         base_text_printf(&t, ", %u + %u host bytes at %p", r->hot_len, r->cold_len,
                          (const void *)r->code);
@@ -218,7 +218,7 @@ int jit_explain(struct jit *j, uint64_t pc, FILE *out)
     p->code.want_marks = true;
     for (unsigned i = 0; i < n; i++) {
         p->code.exits.len = 0;
-        struct jit_region *r = jit_translate(j, NULL, queue[i], true);
+        struct jit_region *r = jit_translate(j, NULL, queue[i], true, false);
         if (!r && i == 0)
             n = 0;
         if (!r)
@@ -246,6 +246,26 @@ int jit_explain(struct jit *j, uint64_t pc, FILE *out)
 static void line(FILE *out, const char *name, uint64_t n)
 {
     fprintf(out, "%-24s %12llu\n", name, (unsigned long long)n);
+}
+
+static void print_reasons(FILE *out, const struct jit_reasons *r)
+{
+    for (size_t i = 0; i < r->why.len; i++)
+        fprintf(out, "  %8llu %s\n", (unsigned long long)r->count.data[i], r->why.data[i]);
+}
+
+static void print_t2(const struct jit *j, FILE *out)
+{
+    const struct jit_stats *s = &j->stats;
+    double n = s->t2_timed ? (double)s->t2_timed * 1000 : 1;
+    line(out, "tier 2: regions", s->t2_regions);
+    line(out, "tier 2: guest insns", s->t2_insns);
+    line(out, "tier 2: host bytes, hot", s->t2_bytes);
+    line(out, "tier 2: exits, counter", s->exits_hot);
+    fprintf(out, "tier 2: form %.3f, optimise %.3f, code %.3f us/insn\n", (double)s->t2_form_ns / n,
+            (double)s->t2_opt_ns / n, (double)s->t2_code_ns / n);
+    fprintf(out, "tier 2: given up\n");
+    print_reasons(out, &j->p->gave_up[1]);
 }
 
 void jit_print_stats(const struct jit *j, FILE *out)
@@ -285,7 +305,7 @@ void jit_print_stats(const struct jit *j, FILE *out)
         line(out, trap[i], s->exits_trap[i]);
     line(out, "interpreted", s->interpreted);
     line(out, "compiles given up", s->gave_up);
-    for (size_t i = 0; i < p->give_up_reason.len; i++)
-        fprintf(out, "  %8llu %s\n", (unsigned long long)p->give_up_count.data[i],
-                p->give_up_reason.data[i]);
+    print_reasons(out, &p->gave_up[0]);
+    if (j->cfg.tier2)
+        print_t2(j, out);
 }

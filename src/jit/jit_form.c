@@ -25,17 +25,7 @@
 
 /* ---- reading guest code ---------------------------------------------- */
 
-/* A window of readable guest bytes, and what the region has used so far. */
-struct reader {
-    struct jit *j;
-    uint64_t start;
-    const uint8_t *bytes;
-    size_t len;
-    size_t inner; /* any instruction that begins before this offset is all there */
-    uint8_t seam[32]; /* an instruction across two windows */
-};
-
-static bool window_at(struct reader *r, uint64_t pc)
+static bool window_at(struct jit_reader *r, uint64_t pc)
 {
     if (pc - r->start < r->len)
         return true;
@@ -48,13 +38,13 @@ static bool window_at(struct reader *r, uint64_t pc)
     r->bytes = bytes;
     r->len = n;
     r->inner = n < r->j->cfg.guest->max_len ? 0 : n - r->j->cfg.guest->max_len + 1;
-    r->j->p->formed.writable |= writable;
+    r->writable |= writable;
     return true;
 }
 
 /* At the end of a window the bytes behind it are appended, so that an instruction
  * may lie across. */
-static __attribute__((noinline)) size_t bytes_at_edge(struct reader *r, uint64_t pc,
+static __attribute__((noinline)) size_t bytes_at_edge(struct jit_reader *r, uint64_t pc,
                                                       const uint8_t **bytes)
 {
     if (!window_at(r, pc))
@@ -74,13 +64,18 @@ static __attribute__((noinline)) size_t bytes_at_edge(struct reader *r, uint64_t
 }
 
 /* Bytes at pc: a pointer and how many; 0: nothing there. */
-static inline size_t bytes_at(struct reader *r, uint64_t pc, const uint8_t **bytes)
+static inline size_t bytes_at(struct jit_reader *r, uint64_t pc, const uint8_t **bytes)
 {
     size_t at = pc - r->start;
     if (base_unlikely(at >= r->inner))
         return bytes_at_edge(r, pc, bytes);
     *bytes = r->bytes + at;
     return r->len - at;
+}
+
+size_t jit_reader_at(struct jit_reader *r, uint64_t pc, const uint8_t **bytes)
+{
+    return bytes_at(r, pc, bytes);
 }
 
 static uint64_t hash_bytes(uint64_t h, const uint8_t *p, size_t n)
@@ -139,7 +134,7 @@ bool jit_hash_ranges(struct jit *j, const struct jit_range *r, unsigned n, uint6
 struct form {
     struct jit *j;
     struct ir_func *f;
-    struct reader reader;
+    struct jit_reader reader;
     uint64_t pc;
     unsigned insns, max_insns, jumps, sides, max_sides;
     bool grow; /* not a single instruction: the hash is asked */
@@ -269,7 +264,7 @@ bool jit_form_into(struct jit *j, struct ir_func *f, uint64_t pc, unsigned mode,
     ir_func_reset(f);
     f->mode = mode;
     f->key = jit_key(pc, mode);
-    memset(d, 0, sizeof *d);
+    jit_formed_reset(d);
     d->range[d->nranges++] = (struct jit_range){pc, 0};
     for (;;) {
         struct ir_flow w;
@@ -289,6 +284,7 @@ bool jit_form_into(struct jit *j, struct ir_func *f, uint64_t pc, unsigned mode,
         }
     }
     f->nguest = m.insns;
+    d->writable = m.reader.writable;
     if (d->range[d->nranges - 1].len == 0)
         d->nranges--;
     return true;

@@ -23,7 +23,7 @@ static const uint8_t *rx_at(const struct jit *j, uint32_t off) { return j->p->ca
 
 /* ---- layout ---------------------------------------------------------- */
 
-enum { MAX_EXITS = 256 };
+enum { MAX_EXITS = 1024 };
 
 struct layout {
     size_t hot, cold;    /* offsets in the cache */
@@ -35,30 +35,28 @@ struct layout {
 enum { NEEDS_JUMP = 0x80 };
 
 /* In lockstep a region's jump to itself must leave, too: one more exit. */
-static bool self_exit_wanted(const struct jit *j)
+static bool self_exit_wanted(const struct jit *j, const struct jit_code *c)
 {
     if (!j->cfg.lockstep && !j->cfg.no_link)
         return false;
-    const struct jit_code *c = &j->p->code;
     for (size_t i = 0; i < c->relocs.len; i++)
         if (c->relocs.data[i].kind == JIT_RELOC_PC32_REGION)
             return true;
     return false;
 }
 
-static bool layout(const struct jit *j, struct layout *l)
+static bool layout(const struct jit *j, const struct jit_code *c, struct layout *l)
 {
-    const struct jit_code *c = &j->p->code;
     const struct jit_cache *m = &j->p->cache;
     l->ndeopts = 0;
-    l->nexits = (uint32_t)c->exits.len + self_exit_wanted(j);
+    l->nexits = (uint32_t)c->exits.len + self_exit_wanted(j, c);
     if (l->nexits > MAX_EXITS)
         return false;
     memset(l->sites, 0, l->nexits);
     l->hot = BASE_ALIGN_UP(m->hot, (size_t)16);
     for (size_t i = 0; i < c->relocs.len; i++) {
         const struct jit_reloc *r = &c->relocs.data[i];
-        l->ndeopts += r->kind == JIT_RELOC_PC32_DEOPT;
+        l->ndeopts += r->kind == JIT_RELOC_PC32_DEOPT || r->kind == JIT_RELOC_PC32_HOT;
         if (r->kind != JIT_RELOC_PC32_EXIT)
             continue;
         /* A second jump for one exit: only the stub's own serves both. Where
@@ -80,10 +78,10 @@ static bool layout(const struct jit *j, struct layout *l)
     return true;
 }
 
-static bool fits(struct jit *j, struct layout *l)
+static bool fits(struct jit *j, const struct jit_code *c, struct layout *l)
 {
     struct jit_priv *p = j->p;
-    return layout(j, l) && jit_table_room(&p->regions, 1) &&
+    return layout(j, c, l) && jit_table_room(&p->regions, 1) &&
            jit_table_room(&p->exits, l->nexits) && jit_table_room(&p->deopts, l->ndeopts);
 }
 
@@ -97,18 +95,19 @@ static void put32(uint8_t *rw, const uint8_t *rx, const uint8_t *target)
 
 struct installer {
     struct jit *j;
+    const struct jit_code *c;
     struct jit_region *r;
     const uint8_t *sec[2];   /* where the sections run */
     const uint8_t *stubs;    /* next free stub */
     const uint8_t *self;     /* lockstep: link stub of the jump to itself */
 };
 
-static const uint8_t *deopt_stub(struct installer *s, uint32_t map)
+static const uint8_t *deopt_stub(struct installer *s, uint32_t map, bool hot)
 {
     struct jit *j = s->j;
     uint32_t n = j->p->deopts.count;
     struct jit_deopt *d = jit_table_push(&j->p->deopts, sizeof *d);
-    *d = (struct jit_deopt){s->r, map};
+    *d = (struct jit_deopt){s->r, map, hot};
     const uint8_t *at = s->stubs;
     s->stubs += j->host->link_stub(j, jit_rw(j, at), at, JIT_EXIT_DEOPT | n, true, false);
     return at;
@@ -136,7 +135,8 @@ static void relocate(struct installer *s, const struct jit_reloc *r)
         target = rx_at(j, e->stub) + (e->by_stub ? j->host->link_stub_skip : 0);
         break;
     case JIT_RELOC_PC32_DEOPT:
-        target = deopt_stub(s, r->target);
+    case JIT_RELOC_PC32_HOT:
+        target = deopt_stub(s, r->target, r->kind == JIT_RELOC_PC32_HOT);
         break;
     case JIT_RELOC_PC32_REGION:
         target = s->self ? s->self : s->sec[JIT_HOT];
@@ -160,6 +160,7 @@ static void make_exit(struct installer *s, uint32_t n, const struct jit_exit_out
                            .mode = (uint8_t)(s->r->key >> 60),
                            .by_stub = jump,
                            .back = o->is_back,
+                           .call = o->is_call,
                            .fixed = s->r->reform || o->kind != JIT_EXIT_DIRECT};
     s->stubs += j->host->link_stub(j, jit_rw(j, s->stubs), s->stubs, n, false, jump);
     if (jump)
@@ -170,7 +171,7 @@ static void make_exit(struct installer *s, uint32_t n, const struct jit_exit_out
 static void make_exits(struct installer *s, const struct layout *l)
 {
     struct jit *j = s->j;
-    const struct jit_code *c = &j->p->code;
+    const struct jit_code *c = s->c;
     const struct jit_exit_out self = {.kind = JIT_EXIT_DIRECT, .key = s->r->key};
     for (uint32_t i = 0; i < l->nexits; i++)
         jit_table_push(&j->p->exits, sizeof(struct jit_exit));
@@ -186,12 +187,12 @@ static void make_exits(struct installer *s, const struct layout *l)
 /* ---- installing ------------------------------------------------------ */
 
 /* Points, maps and their offsets live behind the region's record. */
-static struct jit_region *record(struct jit *j, uint64_t key)
+static struct jit_region *record(struct jit *j, uint64_t key, const struct jit_code *c,
+                                 const struct jit_formed *d)
 {
-    struct jit_code *c = &j->p->code;
     size_t points = c->points.len * sizeof *c->points.data;
     size_t starts = c->map_start.len * sizeof *c->map_start.data;
-    struct jit_region *r = jit_region_new(j, key, points + starts + c->map_bytes.len);
+    struct jit_region *r = jit_region_new(j, d, key, points + starts + c->map_bytes.len);
     r->npoints = (uint32_t)c->points.len;
     r->nmaps = (uint32_t)c->map_start.len;
     char *at = (char *)jit_points(r);
@@ -204,17 +205,17 @@ static struct jit_region *record(struct jit *j, uint64_t key)
     return r;
 }
 
-struct jit_region *jit_install(struct jit *j, uint64_t key)
+struct jit_region *jit_install(struct jit *j, uint64_t key, const struct jit_code *c,
+                               const struct jit_formed *d)
 {
     struct jit_priv *p = j->p;
-    struct jit_code *c = &p->code;
     struct layout l;
-    if (!fits(j, &l))
+    if (!fits(j, c, &l))
         return NULL;
     jit_cache_write_begin(j);
     jit_cache_reserve(j, l.hot + c->len[JIT_HOT], l.cold);
-    struct jit_region *r = record(j, key);
-    struct installer s = {.j = j, .r = r};
+    struct jit_region *r = record(j, key, c, d);
+    struct installer s = {.j = j, .c = c, .r = r};
     size_t hot = l.hot, cold = l.cold;
     s.sec[JIT_HOT] = r->code = p->cache.rx + hot;
     s.sec[JIT_COLD] = r->cold = p->cache.rx + cold;
@@ -287,4 +288,15 @@ void jit_unlink(struct jit *j, struct jit_region *to)
         j->stats.unlinks++;
     }
     to->in_links = JIT_NO_EXIT;
+}
+
+void jit_relink(struct jit *j, struct jit_region *old, struct jit_region *to)
+{
+    uint32_t n = old->in_links;
+    jit_unlink(j, old);
+    while (n != JIT_NO_EXIT) {
+        uint32_t next = exit_at(j, n)->next;
+        jit_link(j, n, to);
+        n = next;
+    }
 }

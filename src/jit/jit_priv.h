@@ -33,6 +33,16 @@
     PARAM(max_sides, 2, "side exits of a region")                             \
     PARAM(max_sides_loop, 4, "side exits of one entered backwards or indirectly") \
     PARAM(cache_kib, 65536, "code cache, KiB")                                \
+    PARAM(t2_hot, 1500, "rounds or entries after which code is optimised")         \
+    PARAM(t2_insns, 800, "tier 2: guest instructions in a region")             \
+    PARAM(t2_blocks, 400, "tier 2: guest basic blocks in a region")           \
+    PARAM(t2_inline, 40, "tier 2: guest instructions of a function inlined")  \
+    PARAM(t2_depth, 3, "tier 2: calls inlined in each other")                 \
+    PARAM(t2_calls, 64, "tier 2: calls inlined in a region")                  \
+    PARAM(t2_tries, 4, "tier 2: regions made for one key, or tried")           \
+    PARAM(t2_queue, 32, "tier 2: regions that wait for the thread")           \
+    PARAM(t2_idle_ms, 100, "tier 2: the thread ends when nothing came for so long") \
+    PARAM(t2_polls, 40, "tier 2 in lockstep: rounds at most")                 \
     PARAM(deopt_every, 40, "--test-deopt: forced exits at most this far apart")
 enum {
 #define JIT_PARAM(name, value, text) JIT_PARAM_##name = value,
@@ -42,6 +52,7 @@ enum {
 
 enum {
     JIT_RANGES = 6,          /* guest byte ranges of a region: max_jumps + 2 */
+    JIT_RANGES_T2 = 128,     /* the same in tier 2 */
     JIT_CHUNK = 1024,        /* records in a chunk of a chunked table */
     JIT_CHUNKS = 2048,       /* chunks of a table: at most 2 M records */
     JIT_PAGE_BITS = 12,      /* granule of the page index */
@@ -80,7 +91,9 @@ struct jit_region {
     uint16_t nexits;
     uint16_t nguest;         /* guest instructions */
     uint8_t nranges;
+    uint8_t tier;            /* 1 or 2 */
     bool writable;           /* the guest could write some of its bytes */
+    bool counted;            /* its entries are: by its last map */
     bool reform;             /* the mode may be another one at its end */
     bool once;               /* has effects that cannot be undone and run again */
     _Atomic(bool) dead;      /* forgotten: not in the hash any more */
@@ -115,12 +128,14 @@ struct jit_exit {
     bool fixed;                /* never linked: what follows depends on more than the pc */
     bool linked;
     bool back;                 /* goes backwards: to the head of a loop */
+    bool call;
 };
 
 /* A place that leaves through a state map. */
 struct jit_deopt {
     const struct jit_region *region;
     uint32_t map;
+    bool hot;                  /* a counter has run out */
 };
 
 /* Table of records in chunks: addresses are stable, readers need no lock. */
@@ -168,11 +183,22 @@ struct jit_cache {
 
 /* What the former found out about the region it last made. */
 struct jit_formed {
-    struct jit_range range[JIT_RANGES];
     unsigned nranges;
+    bool hashed;
     uint64_t hash;
     bool writable, reform;
     uint32_t fetch_info; /* no region: bytes of the first instruction there */
+    struct jit_range range[JIT_RANGES_T2];
+};
+static inline void jit_formed_reset(struct jit_formed *d)
+{
+    memset(d, 0, offsetof(struct jit_formed, range));
+}
+
+/* Why compiles were given up, and how often. */
+struct jit_reasons {
+    BASE_VEC(const char *) why;
+    BASE_VEC(uint64_t) count;
 };
 
 struct jit_priv {
@@ -197,8 +223,8 @@ struct jit_priv {
     uint32_t page_mask, npages;
     BASE_VEC(struct jit_region *) writable;
     BASE_VEC(struct ir_func *) irs; /* copies to free */
-    BASE_VEC(const char *) give_up_reason;
-    BASE_VEC(uint64_t) give_up_count;
+    struct jit_reasons gave_up[2]; /* by tier, 1 or 2, less 1 */
+    struct jit_t2 *t2;        /* tier 2, see jit_t2.h */
     uint64_t shadow_bottom;   /* word at the bottom of shadow stacks */
 };
 
@@ -240,8 +266,23 @@ static inline unsigned jit_mode_of(struct jit_vcpu *v)
     return g->mode ? g->mode(v->state) : 0;
 }
 static inline uint64_t jit_key(uint64_t pc, unsigned mode) { return pc | (uint64_t)mode << 60; }
+static inline uint64_t jit_pc_of_key(uint64_t key) { return key & (UINT64_MAX >> 4); }
+static inline unsigned jit_mode_of_key(uint64_t key) { return (unsigned)(key >> 60); }
 
 /* ---- jit_form.c ------------------------------------------------------ */
+
+/* A window of readable guest bytes, and what the region has used so far. */
+struct jit_reader {
+    struct jit *j;
+    uint64_t start;
+    const uint8_t *bytes;
+    size_t len;
+    size_t inner; /* any instruction that begins before this offset is all there */
+    bool writable; /* the guest may write some of what was read */
+    uint8_t seam[32]; /* an instruction across two windows */
+};
+/* Bytes at pc: a pointer and how many; 0: nothing there (lock held). */
+size_t jit_reader_at(struct jit_reader *r, uint64_t pc, const uint8_t **bytes);
 
 /* Forms the region at pc into f (lock held); p->formed describes it. False if
  * nothing can be fetched there. max_insns 0: the parameter. */
@@ -269,8 +310,9 @@ void jit_map_print(const struct jit *j, const struct jit_maps *m, unsigned n,
 void jit_regions_init(struct jit *j);
 void jit_regions_free(struct jit *j);
 struct jit_region *jit_find(const struct jit_priv *p, uint64_t key);
-/* A region record for p->formed (lock held). */
-struct jit_region *jit_region_new(struct jit *j, uint64_t key, size_t extra);
+/* A region record for what was formed (lock held). */
+struct jit_region *jit_region_new(struct jit *j, const struct jit_formed *d, uint64_t key,
+                                  size_t extra);
 void jit_region_publish(struct jit *j, struct jit_region *r);
 void *jit_table_push(struct jit_table *t, size_t size);
 /* The compiled region that contains host address pc, or NULL; safe in signal
@@ -278,6 +320,10 @@ void *jit_table_push(struct jit_table *t, size_t size);
 const struct jit_region *jit_region_by_code(const struct jit *j, uint64_t pc);
 /* The point for an address inside region r, or NULL. */
 const struct jit_point *jit_point_by_code(const struct jit_region *r, uint64_t pc);
+/* Does code of a live region come from the byte at pc? (lock held) */
+bool jit_covered(struct jit *j, uint64_t pc);
+/* A better region for the same key is there: old is forgotten (lock held). */
+void jit_replace(struct jit *j, struct jit_region *old);
 /* Drops every region, exit and byte of code (lock held; waits for other vCPUs). */
 void jit_flush(struct jit *j, struct jit_vcpu *self);
 
@@ -301,18 +347,26 @@ static inline bool jit_in_cache(const struct jit *j, uint64_t pc)
 
 /* ---- jit_install.c: from struct jit_code to a runnable region ---------- */
 
-/* Installs p->code as the region of key (lock held); NULL: no room. */
-struct jit_region *jit_install(struct jit *j, uint64_t key);
+/* Installs code as the region of key (lock held); NULL: no room. */
+struct jit_region *jit_install(struct jit *j, uint64_t key, const struct jit_code *c,
+                               const struct jit_formed *d);
 void jit_link(struct jit *j, uint32_t exit, struct jit_region *to);
 /* Links r's exits whose targets are there already. */
 void jit_link_new(struct jit *j, const struct jit_region *r);
 void jit_unlink(struct jit *j, struct jit_region *to);
+/* Exits and lookups that led to old lead to its successor (lock held). */
+void jit_relink(struct jit *j, struct jit_region *old, struct jit_region *to);
 
 /* ---- jit_run.c --------------------------------------------------------- */
 
-/* The region at key, made if need be (lock held), at length if it is a loop's;
- * NULL: nothing to fetch, see p->formed.fetch_info. */
-struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t key, bool loop);
+/* A compile of that tier was given up (lock held). */
+void jit_gave_up(struct jit *j, unsigned tier, const char *why);
+
+/* The region at key, made if need be (lock held), at length if it is a loop's,
+ * with its entries counted for tier 2 if counted; NULL: nothing to fetch, see
+ * p->formed.fetch_info. */
+struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t key, bool loop,
+                                 bool counted);
 /* Interprets f, catching host faults; v's FP status is current afterwards. */
 void jit_interpret(struct jit_vcpu *v, const struct ir_func *f, const struct ir_mem *mem,
                    struct ir_end *end);
@@ -325,6 +379,23 @@ static inline void jit_code_end(struct jit_vcpu *v)
     __atomic_store_n(&v->in_code, 0, __ATOMIC_RELEASE);
 }
 extern _Thread_local struct jit_vcpu *jit_current;
+
+/* ---- jit_t2.c: tier 2 (jit_t2.h is for its own files) ------------------- */
+
+void jit_t2_init(struct jit *j);
+void jit_t2_free(struct jit *j);
+/* Counters of a new vCPU. */
+void jit_t2_vcpu_init(struct jit_vcpu *v);
+/* Code at pc is hot (no lock, in_code clear): makes it a tier-2 region now or soon.
+ * Returns how often it may run until it is asked for again. */
+uint32_t jit_t2_hot(struct jit_vcpu *v, uint64_t pc);
+/* With the lock: guest code has changed, everything was flushed. */
+void jit_t2_forget(struct jit *j, uint64_t start, uint64_t len, bool changed_only);
+void jit_t2_flushed(struct jit *j);
+/* Waits, with the lock, until nothing is being compiled and nothing will be. */
+void jit_t2_pause(struct jit *j);
+void jit_t2_resume(struct jit *j);
+void jit_t2_fork_child(struct jit *j);
 
 /* ---- jit_lockstep.c ---------------------------------------------------- */
 

@@ -166,14 +166,15 @@ static void index_region(struct jit_priv *p, struct jit_region *r)
 
 /* ---- making regions -------------------------------------------------- */
 
-struct jit_region *jit_region_new(struct jit *j, uint64_t key, size_t extra)
+struct jit_region *jit_region_new(struct jit *j, const struct jit_formed *d, uint64_t key,
+                                  size_t extra)
 {
-    struct jit_priv *p = j->p;
-    const struct jit_formed *d = &p->formed;
     struct jit_region *r =
-        base_arena_alloc(&p->arena, sizeof *r + d->nranges * sizeof *d->range + extra);
+        base_arena_alloc(&j->p->arena, sizeof *r + d->nranges * sizeof *d->range + extra);
     memset(r, 0, sizeof *r);
     r->key = key;
+    r->tier = 1;
+    r->hash = d->hash;
     r->in_links = JIT_NO_EXIT;
     r->nranges = (uint8_t)d->nranges;
     memcpy(jit_ranges(r), d->range, d->nranges * sizeof *d->range);
@@ -186,7 +187,7 @@ void jit_region_publish(struct jit *j, struct jit_region *r)
 {
     struct jit_priv *p = j->p;
     if (r->writable) {
-        if (!jit_hash_ranges(j, jit_ranges(r), r->nranges, &r->hash))
+        if (r->tier == 1 && !jit_hash_ranges(j, jit_ranges(r), r->nranges, &r->hash))
             r->hash = 0;
         base_vec_push(&p->writable, r);
     }
@@ -198,7 +199,7 @@ void jit_region_publish(struct jit *j, struct jit_region *r)
     j->stats.regions++;
     j->stats.guest_insns += r->nguest;
     if (j->cfg.translated && r->code)
-        j->cfg.translated(j->cfg.ctx, jit_ranges(r)[0].start,
+        j->cfg.translated(j->cfg.ctx, jit_pc_of_key(r->key),
                           (const uint8_t *const[2]){r->code, r->cold},
                           (const uint32_t[2]){r->hot_len, r->cold_len});
 }
@@ -292,11 +293,26 @@ static void forget(struct jit *j, struct jit_region *r)
     j->stats.invalidated++;
 }
 
+void jit_replace(struct jit *j, struct jit_region *old)
+{
+    forget(j, old);
+    j->stats.invalidated--;
+}
+
 static bool overlaps(const struct jit_region *r, uint64_t start, uint64_t len)
 {
     const struct jit_range *g = jit_ranges(r);
     for (unsigned i = 0; i < r->nranges; i++)
         if (g[i].start - start < len || start - g[i].start < g[i].len)
+            return true;
+    return false;
+}
+
+bool jit_covered(struct jit *j, uint64_t pc)
+{
+    struct jit_page *s = page_slot(j->p, pc >> JIT_PAGE_BITS);
+    for (struct jit_page_node *n = s->first; n; n = n->next)
+        if (!atomic_load(&n->region->dead) && overlaps(n->region, pc, 1))
             return true;
     return false;
 }
@@ -327,6 +343,7 @@ static void forget_on_page(struct jit *j, struct jit_page *s, uint64_t start, ui
 static void forget_range(struct jit *j, uint64_t start, uint64_t len, bool changed_only)
 {
     struct jit_priv *p = j->p;
+    jit_t2_forget(j, start, len, changed_only);
     if (len == 0 || p->npages == 0)
         return;
     uint64_t first = start >> JIT_PAGE_BITS, last = (start + len - 1) >> JIT_PAGE_BITS;
@@ -360,6 +377,7 @@ void jit_code_changed(struct jit *j, uint64_t start, uint64_t len)
         forget_range(j, start, len, true);
     } else { /* everything: what could not be written has not changed */
         size_t keep = 0;
+        jit_t2_forget(j, 0, UINT64_MAX, true);
         for (size_t i = 0; i < p->writable.len; i++) {
             struct jit_region *r = p->writable.data[i];
             uint64_t h;
@@ -412,5 +430,6 @@ void jit_flush(struct jit *j, struct jit_vcpu *self)
     p->cache.hot = p->cache.hot_start;
     p->cache.cold = p->cache.size;
     j->stats.flushes++;
+    jit_t2_flushed(j);
     atomic_store(&p->flush_pending, 0);
 }

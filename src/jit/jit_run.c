@@ -50,18 +50,18 @@ void jit_code_begin(struct jit_vcpu *v)
 
 /* ---- translation ----------------------------------------------------- */
 
-static void gave_up(struct jit *j, const char *why)
+void jit_gave_up(struct jit *j, unsigned tier, const char *why)
 {
-    struct jit_priv *p = j->p;
-    j->stats.gave_up++;
-    for (size_t i = 0; i < p->give_up_reason.len; i++) {
-        if (strcmp(p->give_up_reason.data[i], why) == 0) {
-            p->give_up_count.data[i]++;
+    struct jit_reasons *r = &j->p->gave_up[tier - 1];
+    j->stats.gave_up += tier == 1;
+    for (size_t i = 0; i < r->why.len; i++) {
+        if (strcmp(r->why.data[i], why) == 0) {
+            r->count.data[i]++;
             return;
         }
     }
-    base_vec_push(&p->give_up_reason, why);
-    base_vec_push(&p->give_up_count, 1);
+    base_vec_push(&r->why, why);
+    base_vec_push(&r->count, 1);
 }
 
 /* Forming reads guest memory, which may fault (a mapping behind the end of its
@@ -91,16 +91,16 @@ static struct jit_region *compile(struct jit *j, struct jit_vcpu *self, uint64_t
     c->marks.len = 0;
     c->gave_up = NULL;
     if (j->host->compile(j, j->p->func, c) != 0) {
-        gave_up(j, c->gave_up ? c->gave_up : "no reason given");
+        jit_gave_up(j, 1, c->gave_up ? c->gave_up : "no reason given");
         return NULL;
     }
-    struct jit_region *r = jit_install(j, key);
+    struct jit_region *r = jit_install(j, key, c, &j->p->formed);
     if (!r) {
         jit_flush(j, self);
-        r = jit_install(j, key);
+        r = jit_install(j, key, c, &j->p->formed);
     }
     if (!r)
-        gave_up(j, "region larger than the code cache");
+        jit_gave_up(j, 1, "region larger than the code cache");
     return r;
 }
 
@@ -147,7 +147,8 @@ static void sample_end(struct jit *j, const struct sample *s, unsigned insns)
     j->stats.timed_insns += insns;
 }
 
-struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t key, bool loop)
+struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t key, bool loop,
+                                 bool counted)
 {
     struct jit_priv *p = j->p;
     struct jit_region *r = jit_find(p, key);
@@ -163,10 +164,12 @@ struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t 
         sample.formed = base_thread_cpu_ns();
     if (j->cfg.lockstep || j->cfg.deopt_always || j->cfg.random_ra)
         verify(f);
+    p->code.count_entry = counted && j->cfg.tier2;
     if (p->compiles)
         r = compile(j, self, key);
     if (!r)
-        r = jit_region_new(j, key, 0);
+        r = jit_region_new(j, &p->formed, key, 0);
+    r->counted = p->code.count_entry && r->code;
     if (!r->code || j->cfg.lockstep) {
         r->ir = jit_ir_copy(f);
         base_vec_push(&p->irs, r->ir);
@@ -195,12 +198,16 @@ static struct jit_region *acquire(struct jit_vcpu *v, uint64_t key, uint32_t fro
         if (r)
             return r;
     }
-    bool loop = from == JIT_NO_EXIT ||
-                ((struct jit_exit *)jit_table_at(&p->exits, from, sizeof(struct jit_exit)))->back;
+    bool loop = true, counted = true; /* looked up, or so it comes */
+    if (from != JIT_NO_EXIT) {
+        const struct jit_exit *e = jit_table_at(&p->exits, from, sizeof *e);
+        loop = e->back;
+        counted = e->call;
+    }
     uint64_t count = p->flush_count;
     jit_code_end(v);
     pthread_mutex_lock(&p->lock);
-    struct jit_region *r = jit_translate(j, v, key, loop);
+    struct jit_region *r = jit_translate(j, v, key, loop, counted);
     if (r) {
         if (from != JIT_NO_EXIT && count == p->flush_count)
             jit_link(j, from, r);
@@ -330,6 +337,23 @@ static int single_step(struct jit_vcpu *v)
     return after_interp(v, &end);
 }
 
+/* A counter of tier 1 has run out, at the entry of a region or at a branch or call
+ * that goes back: where that goes is what is hot. */
+static int after_hot(struct jit_vcpu *v, bool entry)
+{
+    uint64_t pc = *jit_pc_of(v);
+    uint32_t *counter = &v->hot[jit_hot_at(pc)];
+    int stop = GO_ON;
+    v->jit->stats.exits_hot++;
+    jit_code_end(v);
+    *counter = JIT_PARAM_t2_hot; /* if it does not go back this time */
+    if (!entry)
+        stop = single_step(v);
+    if (stop == GO_ON && (entry || *jit_pc_of(v) <= pc))
+        *counter = jit_t2_hot(v, *jit_pc_of(v));
+    return stop;
+}
+
 static int after_deopt(struct jit_vcpu *v)
 {
     struct jit *j = v->jit;
@@ -339,6 +363,8 @@ static int after_deopt(struct jit_vcpu *v)
     jit_map_apply(j, &maps, d->map, &v->regs, v->spill, v->state);
     if (v->poll)
         return GO_ON; /* the loop stops there */
+    if (d->hot)
+        return after_hot(v, d->region->counted && d->map == d->region->nmaps - 1);
     j->stats.exits_deopt++;
     v->deopt_count = 1 + (uint32_t)(base_rand(&jit_thread_of(v)->seed) % JIT_PARAM_deopt_every);
     return single_step(v);

@@ -56,12 +56,14 @@ struct jit *jit_new(const struct jit_config *cfg)
         jit_free(j);
         return NULL;
     }
+    jit_t2_init(j);
     return j;
 }
 
 void jit_free(struct jit *j)
 {
     struct jit_priv *p = j->p;
+    jit_t2_free(j);
     while (p->vcpus)
         jit_vcpu_free(p->vcpus);
     jit_regions_free(j);
@@ -73,8 +75,10 @@ void jit_free(struct jit *j)
     base_vec_free(&p->code.map_bytes);
     base_vec_free(&p->code.map_start);
     base_vec_free(&p->code.marks);
-    base_vec_free(&p->give_up_reason);
-    base_vec_free(&p->give_up_count);
+    for (unsigned i = 0; i < BASE_ARRAY_SIZE(p->gave_up); i++) {
+        base_vec_free(&p->gave_up[i].why);
+        base_vec_free(&p->gave_up[i].count);
+    }
     pthread_mutex_destroy(&p->lock);
     pthread_mutex_destroy(&p->lockstep);
     free(j->host_scratch);
@@ -122,6 +126,7 @@ struct jit_vcpu *jit_vcpu_new(struct jit *j)
     t->seed = j->cfg.seed;
     if (j->cfg.deopt_always)
         v->deopt_count = 1 + (uint32_t)(base_rand(&t->seed) % JIT_PARAM_deopt_every);
+    jit_t2_vcpu_init(v);
     pthread_mutex_lock(&j->p->lock);
     v->flush_seen = j->p->flush_count;
     v->next = j->p->vcpus;

@@ -303,6 +303,10 @@ static void own_command(const struct proc *p, struct own_args *o, const char *ar
     }
     if (opt->cache_size)
         add_number(o, o->text[0], sizeof o->text[0], "--cache-size=", opt->cache_size);
+    if (opt->tier2) {
+        add(o, "--tier2");
+        add(o, opt->tier2);
+    }
     if (opt->test_deopt)
         add(o, "--test-deopt");
     if (opt->test_ra)

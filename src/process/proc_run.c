@@ -81,6 +81,28 @@ static FILE *run_dump_file(const char *name)
     return f;
 }
 
+static bool run_tier2(const struct isomer_run_options *o, enum jit_tier2 *out)
+{
+    static const char *const names[] = {
+        [JIT_TIER2_OFF] = "off",
+        [JIT_TIER2_ON] = "on",
+        [JIT_TIER2_SYNC] = "sync",
+        [JIT_TIER2_ALWAYS] = "always",
+    };
+
+    *out = JIT_TIER2_OFF;
+    if (!o->tier2)
+        return true;
+    for (size_t i = 0; i < BASE_ARRAY_SIZE(names); i++) {
+        if (!strcmp(o->tier2, names[i])) {
+            *out = (enum jit_tier2)i;
+            return true;
+        }
+    }
+    base_error("--tier2=%s: off, on, sync or always", o->tier2);
+    return false;
+}
+
 /* A guest program: everything made ready but its memory. NULL: *status. */
 static struct proc *run_new(const struct isomer_run_options *o, int *status)
 {
@@ -110,6 +132,8 @@ static struct proc *run_new(const struct isomer_run_options *o, int *status)
         base_error("--perf=%s: only map is there", o->perf);
         return NULL;
     }
+    if (!run_tier2(o, &cfg.tier2))
+        return NULL;
     p->verbose = getenv("ISOMER_DEBUG") != NULL;
     proc_self_init(p);
     *status = run_sysroot(p, o->sysroot);

@@ -588,10 +588,10 @@ static struct jit_region *compile(struct jit_vcpu *v, void **scratch, struct ir_
     memset(&p->formed, 0, sizeof p->formed);
     p->formed.range[0] = (struct jit_range){0x10000, 4};
     p->formed.nranges = 1;
-    r = jit_install(j, f->key);
+    r = jit_install(j, f->key, &p->code, &p->formed);
     if (!r) {
         jit_flush(j, v);
-        r = jit_install(j, f->key);
+        r = jit_install(j, f->key, &p->code, &p->formed);
     }
     if (r)
         jit_region_publish(j, r);

@@ -593,10 +593,40 @@ static void x64_helper(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
     x64_slow_call(t, i, X64_NONE, -1, -1);
 }
 
+/* Tier 1 counts how often code is run, so that tier 2 hears of what is hot. */
+static void x64_count(struct x64_t1 *t, unsigned map, uint64_t pc)
+{
+    int32_t at = X64_VCPU_DISP(hot) + 4 * (int32_t)jit_hot_at(pc);
+
+    x64_jcc(t, CC_S, JIT_RELOC_PC32_HOT, map, 0);
+    x64_alu_mi(&t->out, ALU_SUB, 0, x64_vcpu(at), 1);
+}
+
+static void x64_count_entry(struct x64_t1 *t)
+{
+    uint64_t pc = t->f->key ^ (uint64_t)t->f->mode << 60;
+
+    jit_map_begin(t->c, pc); /* all is at home */
+    x64_count(t, jit_map_end(t->c), pc);
+}
+
+/* A run of a region in lockstep ends after so many polls at the latest. */
+static void x64_t2_bound(struct x64_t1 *t, unsigned map)
+{
+    if (base_likely(!t->j->cfg.lockstep))
+        return;
+    x64_jcc(t, CC_E, JIT_RELOC_PC32_DEOPT, map, 0);
+    x64_rm(&t->out, 0xff, 0, 1, x64_vcpu(X64_VCPU_DISP(deopt_count))); /* dec dword */
+}
+
 static void x64_poll(struct x64_t1 *t)
 {
     unsigned map = x64_map(t);
 
+    if (t->t2)
+        x64_t2_bound(t, map);
+    else if (t->j->cfg.tier2)
+        x64_count(t, map, x64_pc(t));
     x64_jcc(t, CC_NE, JIT_RELOC_PC32_DEOPT, map, 0);
     x64_alu_mi(&t->out, ALU_CMP, 0, x64_vcpu(X64_VCPU_DISP(poll)), 0);
 }
@@ -847,6 +877,8 @@ int x64_compile(struct jit *j, struct ir_func *f, struct jit_code *c)
     t->lock = 0;
     if (!t->gave_up)
         x64_region_top(t);
+    if (c->count_entry && !t->gave_up)
+        x64_count_entry(t);
     c->gave_up = t->gave_up;
     if (t->gave_up)
         return -1;

@@ -1,0 +1,343 @@
+/* jit_t2.c: tier 2: what is hot, and what becomes of it.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Tier 1 counts rounds of loops and entries of functions (jit_vcpu.hot). A counter
+ * that has run out gets here, and the vCPU forms the region that begins at the hot
+ * place at once: it can deal with faults of guest memory, and knows the mode. The
+ * rest needs no guest memory and is done by a thread (or, in test modes and where
+ * there is none, here):
+ *
+ *   vCPU    form --> job
+ *   thread           optimise, generate code
+ *   thread           (lock) dead? no: install, link, forget the old region
+ *
+ * While a job is on its way it is treated like a region when guest code changes:
+ * the job remembers its bytes' hash, and what has changed is not installed.
+ *
+ * The old region is unlinked and gone from lookups, its exits in other regions lead
+ * to the new one; vCPUs in it leave by their next exit or counter.
+ */
+#include "jit/jit_t2.h"
+
+/* ---- keys ------------------------------------------------------------ */
+
+static void keys_grow(struct jit_t2 *t);
+
+static struct jit_t2_key *key_slot(struct jit_t2 *t, uint64_t key)
+{
+    uint32_t i = (uint32_t)base_hash64(key) & t->key_mask;
+    while (t->keys[i].key && t->keys[i].key != key)
+        i = (i + 1) & t->key_mask;
+    return &t->keys[i];
+}
+
+/* What is known about a key, which is never 0 here: nothing can be executed there. */
+static struct jit_t2_key *key_of(struct jit_t2 *t, uint64_t key)
+{
+    struct jit_t2_key *k = key_slot(t, key);
+    if (k->key)
+        return k;
+    if (++t->nkeys * 2 > t->key_mask) {
+        keys_grow(t);
+        k = key_slot(t, key);
+    }
+    k->key = key;
+    return k;
+}
+
+static void keys_grow(struct jit_t2 *t)
+{
+    struct jit_t2_key *old = t->keys;
+    uint32_t n = t->key_mask + 1;
+    t->key_mask = 2 * n - 1;
+    t->keys = base_zalloc(2 * (size_t)n * sizeof *t->keys);
+    for (uint32_t i = 0; i < n; i++)
+        if (old[i].key)
+            *key_slot(t, old[i].key) = old[i];
+    free(old);
+}
+
+/* ---- compiling ------------------------------------------------------- */
+
+static void give_up(struct jit *j, const char *why)
+{
+    jit_gave_up(j, 2, why ? why : "no reason given");
+}
+
+/* The copy that a job has becomes a function again. */
+static void unpack(struct ir_func *f, const struct ir_func *from)
+{
+    ir_func_reset(f);
+    memcpy(f->ins + from->nk, from->ins + from->nk, (from->nins - from->nk) * sizeof *f->ins);
+    f->nk = from->nk;
+    f->nins = from->nins;
+    f->mode = from->mode;
+    f->key = from->key;
+    f->nguest = from->nguest;
+    memcpy(f->put_mask, from->put_mask, sizeof f->put_mask);
+}
+
+static bool checked(const struct jit *j)
+{
+#ifdef BASE_CHECKS
+    return true;
+#endif
+    return j->cfg.lockstep || j->cfg.deopt_always || j->cfg.random_ra ||
+           j->cfg.tier2 == JIT_TIER2_ALWAYS;
+}
+
+bool jit_t2_compile(struct jit *j, struct jit_t2_job *job)
+{
+    struct jit_t2 *t = j->p->t2;
+    struct jit_code *c = &t->code;
+    const struct opt_config cfg = {.verify = checked(j)};
+    uint64_t start = base_thread_cpu_ns();
+    if (!t->opt)
+        t->opt = opt_new(j->cfg.guest);
+    if (!t->work)
+        t->work = ir_func_new(j->cfg.guest);
+    unpack(t->work, job->ir);
+    c->relocs.len = c->exits.len = c->points.len = c->map_bytes.len = c->map_start.len = 0;
+    c->marks.len = 0;
+    c->gave_up = opt_run(t->opt, t->work, &cfg, &t->out);
+    uint64_t formed = base_thread_cpu_ns();
+    j->stats.t2_opt_ns += formed - start;
+    bool good = !c->gave_up && j->host->compile2(j, &t->scratch, t->out, c) == 0;
+    j->stats.t2_code_ns += base_thread_cpu_ns() - formed;
+    j->stats.t2_timed += job->ir->nguest;
+    return good;
+}
+
+/* ---- installing ------------------------------------------------------ */
+
+static void dump(struct jit *j, const struct jit_t2_job *job, const struct jit_region *r)
+{
+    char letters[8];
+    size_t n = 0;
+    if (strchr(j->cfg.dump, 'i')) {
+        struct base_text text = {0};
+        ir_print(job->ir, &text);
+        fprintf(j->cfg.dump_file, "tier 2 region %#llx as formed:\n%s",
+                (unsigned long long)job->key, text.data);
+        base_text_free(&text);
+    }
+    for (const char *p = j->cfg.dump; *p && n + 1 < sizeof letters; p++)
+        if (*p != 'i')
+            letters[n++] = *p;
+    letters[n] = 0;
+    jit_dump_region(j, j->cfg.dump_file, letters, j->p->t2->out, r);
+}
+
+static bool install(struct jit *j, struct jit_t2_job *job)
+{
+    struct jit_t2 *t = j->p->t2;
+    struct jit_region *old = jit_find(j->p, job->key);
+    struct jit_region *r = jit_install(j, job->key, &t->code, &job->formed);
+    if (!r)
+        return false;
+    r->tier = 2;
+    r->nguest = (uint16_t)job->ir->nguest;
+    if (j->cfg.lockstep) {
+        r->ir = jit_ir_copy(t->out);
+        base_vec_push(&j->p->irs, r->ir);
+        r->once = jit_ir_once(t->out, j->cfg.guest);
+    }
+    jit_region_publish(j, r);
+    if (old) {
+        jit_relink(j, old, r);
+        jit_replace(j, old);
+    }
+    jit_link_new(j, r);
+    j->stats.t2_regions++;
+    j->stats.t2_insns += r->nguest;
+    j->stats.t2_bytes += r->hot_len;
+    if (j->cfg.dump)
+        dump(j, job, r);
+    return true;
+}
+
+void jit_t2_finish(struct jit *j, struct jit_t2_job *job, bool good)
+{
+    struct jit_t2 *t = j->p->t2;
+    struct jit_t2_key *k = key_of(t, job->key);
+    k->pending = false;
+    if (!good)
+        give_up(j, t->code.gave_up);
+    else if (job->dead)
+        give_up(j, "its code has changed");
+    else if (!install(j, job))
+        give_up(j, "no room in the code cache");
+    free(job->ir);
+    free(job);
+}
+
+/* ---- what is hot ----------------------------------------------------- */
+
+/* Forms the region into t->func; faults of guest memory are an answer, too. */
+static const char *form_guarded(struct jit_vcpu *v, uint64_t pc, unsigned mode)
+{
+    struct jit_t2 *t = v->jit->p->t2;
+    struct jit_thread *self = jit_thread_of(v);
+    const char *why;
+    if (sigsetjmp(self->landing, 0)) {
+        self->forming = 0;
+        return "code cannot be read";
+    }
+    self->forming = 1;
+    why = jit_t2_form(v->jit, &t->graph, t->func, &t->formed, pc, mode);
+    self->forming = 0;
+    return why;
+}
+
+static void verify(const struct ir_func *f)
+{
+    struct base_text error = {0}, text = {0};
+    if (ir_verify(f, &error))
+        return;
+    ir_print(f, &text);
+    base_bug(__FILE__, __LINE__, "formed region is not valid IR: %s\n%s", error.data, text.data);
+}
+
+/* Makes a region for k; returns why not. */
+static const char *request(struct jit_vcpu *v, struct jit_t2_key *k)
+{
+    struct jit *j = v->jit;
+    struct jit_t2 *t = j->p->t2;
+    uint64_t start = base_thread_cpu_ns();
+    k->tries++;
+    const char *why = form_guarded(v, jit_pc_of_key(k->key), jit_mode_of_key(k->key));
+    if (why)
+        return why;
+    j->stats.t2_form_ns += base_thread_cpu_ns() - start;
+    if (checked(j))
+        verify(t->func);
+    struct jit_t2_job *job = base_zalloc(sizeof *job);
+    job->key = k->key;
+    job->ir = jit_ir_copy(t->func);
+    job->formed = t->formed;
+    k->pending = true;
+    if (j->cfg.tier2 != JIT_TIER2_ON || !jit_t2_submit(j, job))
+        jit_t2_finish(j, job, jit_t2_compile(j, job));
+    return NULL;
+}
+
+/* How long until it is asked for again. */
+enum { SOON = 4 * JIT_PARAM_t2_hot, NEVER = 0x7fffffff };
+
+static uint32_t hot(struct jit_vcpu *v, uint64_t key)
+{
+    struct jit *j = v->jit;
+    struct jit_t2 *t = j->p->t2;
+    const struct jit_region *r = jit_find(j->p, key);
+    struct jit_t2_key *k = key_of(t, key);
+    if ((r && r->tier == 2) || k->pending || t->njobs >= JIT_PARAM_t2_queue)
+        return SOON;
+    if (k->tries >= JIT_PARAM_t2_tries)
+        return NEVER;
+    const char *why = request(v, k);
+    if (why)
+        give_up(j, why);
+    return SOON << 2 * k->tries;
+}
+
+uint32_t jit_t2_hot(struct jit_vcpu *v, uint64_t pc)
+{
+    struct jit *j = v->jit;
+    pthread_mutex_lock(&j->p->lock);
+    uint32_t n = hot(v, jit_key(pc, jit_mode_of(v)));
+    pthread_mutex_unlock(&j->p->lock);
+    return n;
+}
+
+/* ---- what happens meanwhile ------------------------------------------ */
+
+static void forget_job(struct jit *j, struct jit_t2_job *job, uint64_t start, uint64_t len,
+                       bool changed_only)
+{
+    const struct jit_formed *d = &job->formed;
+    uint64_t h;
+    for (unsigned i = 0; i < d->nranges; i++) {
+        if (d->range[i].start - start >= len && start - d->range[i].start >= d->range[i].len)
+            continue;
+        if (!changed_only || (d->writable && !(jit_hash_ranges(j, d->range, d->nranges, &h) &&
+                                               h == d->hash)))
+            job->dead = true;
+        return;
+    }
+}
+
+void jit_t2_forget(struct jit *j, uint64_t start, uint64_t len, bool changed_only)
+{
+    struct jit_t2 *t = j->p->t2;
+    if (!t)
+        return;
+    for (struct jit_t2_job *job = t->first; job; job = job->next)
+        forget_job(j, job, start, len, changed_only);
+    if (t->now)
+        forget_job(j, t->now, start, len, changed_only);
+}
+
+void jit_t2_flushed(struct jit *j)
+{
+    struct jit_t2 *t = j->p->t2;
+    if (!t)
+        return;
+    memset(t->keys, 0, ((size_t)t->key_mask + 1) * sizeof *t->keys);
+    t->nkeys = 0;
+}
+
+/* ---- beginning and end ----------------------------------------------- */
+
+void jit_t2_init(struct jit *j)
+{
+    struct jit_config *cfg = &j->cfg;
+    if (!j->p->compiles || !j->host->compile2)
+        cfg->tier2 = JIT_TIER2_OFF;
+    if (cfg->tier2 == JIT_TIER2_OFF)
+        return;
+    if (cfg->tier2 == JIT_TIER2_ON && (cfg->lockstep || cfg->deopt_always || cfg->random_ra))
+        cfg->tier2 = JIT_TIER2_SYNC; /* the same from the same seed */
+    struct jit_t2 *t = j->p->t2 = base_zalloc(sizeof *t);
+    t->func = ir_func_new(cfg->guest);
+    t->graph.scratch = ir_func_new(cfg->guest);
+    t->key_mask = 255;
+    t->keys = base_zalloc((t->key_mask + 1) * sizeof *t->keys);
+    t->last = &t->first;
+    jit_t2_thread_init(t);
+}
+
+void jit_t2_vcpu_init(struct jit_vcpu *v)
+{
+    enum jit_tier2 how = v->jit->cfg.tier2;
+    if (how == JIT_TIER2_OFF)
+        return;
+    for (unsigned i = 0; i < BASE_ARRAY_SIZE(v->hot); i++)
+        v->hot[i] = how == JIT_TIER2_ALWAYS ? 0 : JIT_PARAM_t2_hot;
+}
+
+void jit_t2_free(struct jit *j)
+{
+    struct jit_t2 *t = j->p->t2;
+    if (!t)
+        return;
+    jit_t2_thread_end(j);
+    for (struct jit_t2_job *job = t->first, *next; job; job = next) {
+        next = job->next;
+        free(job->ir);
+        free(job);
+    }
+    ir_func_free(t->func);
+    ir_func_free(t->graph.scratch);
+    ir_func_free(t->work);
+    opt_free(t->opt);
+    free(t->scratch);
+    base_vec_free(&t->code.relocs);
+    base_vec_free(&t->code.exits);
+    base_vec_free(&t->code.points);
+    base_vec_free(&t->code.map_bytes);
+    base_vec_free(&t->code.map_start);
+    base_vec_free(&t->code.marks);
+    free(t->keys);
+    free(t);
+    j->p->t2 = NULL;
+}

@@ -1,0 +1,140 @@
+/* jit_t2.h: what the files of tier 2 share. SPDX-License-Identifier: Apache-2.0
+ *
+ *   jit_t2_graph.c  what guest code a region is made of: blocks and edges
+ *   jit_t2_form.c   from there to IR
+ *   jit_t2.c        what is hot, jobs, installing
+ *   jit_t2_thread.c the thread that compiles
+ */
+#ifndef ISOMER_JIT_T2_H
+#define ISOMER_JIT_T2_H
+
+#include "jit/jit_priv.h"
+#include "opt/opt.h"
+
+/* ---- jit_t2_graph.c -------------------------------------------------- */
+
+enum {
+    T2_INSNS = JIT_PARAM_t2_insns,
+    T2_BLOCKS = JIT_PARAM_t2_blocks,
+    T2_CALLS = JIT_PARAM_t2_calls,
+    T2_HASH = 2048,       /* a power of two, more than T2_INSNS */
+    T2_PROBES = 64,       /* functions looked at for inlining */
+    T2_NONE = 0xffff      /* no instruction, no block: outside the region */
+};
+
+struct t2_insn {
+    uint64_t pc;
+    uint64_t target;      /* BRANCH, direct JUMP and CALL */
+    uint16_t ctx;         /* which inlined call it belongs to, 0: none */
+    uint16_t callee;      /* CALL: context of the inlined function, or 0 */
+    uint16_t next, taken; /* instructions; T2_NONE: not in the region */
+    uint16_t block;       /* leaders: theirs */
+    uint8_t len, kind;    /* enum ir_flow_kind */
+    bool leader, direct;
+};
+
+/* An inlined call; 0 is the region itself. */
+struct t2_ctx {
+    uint64_t callee, ret;
+    uint16_t parent;
+    uint8_t depth;
+};
+
+struct t2_block {
+    uint16_t first, last; /* instructions */
+    uint16_t succ[2];     /* blocks: of last's next and taken; T2_NONE */
+    uint16_t order;       /* reverse post-order; T2_NONE: not in the region */
+    uint16_t idom;        /* by order */
+    bool reaches;         /* the region's head can be reached from here */
+};
+
+struct t2_graph {
+    struct jit *j;
+    struct ir_func *scratch;
+    struct jit_reader reader;
+    unsigned mode, max_insns;
+    struct t2_insn insn[T2_INSNS];
+    unsigned ninsns;
+    struct t2_ctx ctx[T2_CALLS];
+    unsigned nctxs;
+    struct t2_block block[T2_BLOCKS];
+    unsigned nblocks;
+    uint16_t order[T2_BLOCKS]; /* blocks in reverse post-order */
+    unsigned norder;
+    bool loop;                 /* the head is one: what cannot reach it is left out */
+    uint16_t hash[T2_HASH];    /* instruction by context and pc, +1 */
+    struct { uint64_t pc; uint16_t ctx; } start[2 * T2_INSNS];
+    unsigned nstarts;
+    struct { uint64_t pc; unsigned insns; } probe[T2_PROBES];
+    unsigned nprobes;
+};
+
+/* Finds the region at pc (lock held). NULL, or why there is none. */
+const char *jit_t2_graph(struct t2_graph *g, uint64_t pc);
+/* Lifts the instruction at pc to the end of f, IMARK included; with poll, one
+ * stands behind that. False: not there, or not for tier 2 (f is as before). */
+bool jit_t2_lift(struct t2_graph *g, struct ir_func *f, uint64_t pc, bool poll,
+                 struct ir_flow *w);
+
+/* ---- jit_t2_form.c --------------------------------------------------- */
+
+/* Forms the tier-2 region at pc into f, what it is made from into d (lock held).
+ * NULL, or why there is none. */
+const char *jit_t2_form(struct jit *j, struct t2_graph *g, struct ir_func *f,
+                        struct jit_formed *d, uint64_t pc, unsigned mode);
+
+/* ---- jit_t2.c -------------------------------------------------------- */
+
+/* A region to be compiled: formed, not yet installed. */
+struct jit_t2_job {
+    struct jit_t2_job *next;
+    uint64_t key;
+    struct ir_func *ir;   /* from jit_ir_copy */
+    struct jit_formed formed;
+    bool dead;            /* its code has changed: not to be installed */
+};
+
+/* What tier 2 knows about a key. */
+struct jit_t2_key {
+    uint64_t key;         /* 0: free */
+    uint8_t tries;        /* regions made, or given up */
+    bool pending;         /* a job is on its way */
+};
+
+struct jit_t2 {
+    struct t2_graph graph;
+    struct ir_func *func;      /* the former's */
+    struct jit_formed formed;
+    struct jit_t2_key *keys;   /* hash */
+    uint32_t key_mask, nkeys;
+    /* The compiler's: of the thread, or in sync mode of who has the lock. */
+    struct ir_func *work;
+    struct ir_func *out;       /* the optimiser's result, until its next run */
+    struct opt *opt;
+    void *scratch;
+    struct jit_code code;
+    /* Jobs, under p->lock: those that wait, the one being compiled. */
+    struct jit_t2_job *first, **last, *now;
+    unsigned njobs;
+    /* The thread. */
+    bool started, joinable;
+    bool stop;
+    pthread_t thread;
+    unsigned paused;           /* fork: no new job */
+    pthread_cond_t more, idle; /* with p->lock */
+};
+
+/* Compiles the job (with the lock in sync mode, without it in the thread); true if
+ * there is code to install. Then, with the lock: installs it if so, and frees it. */
+bool jit_t2_compile(struct jit *j, struct jit_t2_job *job);
+void jit_t2_finish(struct jit *j, struct jit_t2_job *job, bool good);
+
+/* ---- jit_t2_thread.c ------------------------------------------------- */
+
+/* Gives the job to the thread, which is started if it is not there (lock held).
+ * False: none can be. */
+bool jit_t2_submit(struct jit *j, struct jit_t2_job *job);
+void jit_t2_thread_init(struct jit_t2 *t);
+void jit_t2_thread_end(struct jit *j);
+
+#endif

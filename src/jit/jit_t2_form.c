@@ -1,0 +1,269 @@
+/* jit_t2_form.c: tier 2, from a graph of guest code to IR.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * What comes out (docs/tier2.md has the contract): an entry block that jumps to the
+ * head's, then a block for each guest basic block, in reverse post-order. Values
+ * pass from block to block through slots only. An edge to a block is a JMP or BR,
+ * one out of the region a SIDE or EXIT. A block from which an edge goes back polls
+ * right behind the IMARK of its last instruction, so every cycle polls, before
+ * anything of that instruction is done.
+ *
+ * An inlined call is the PUT of its link and a JMP; the return compares its target
+ * with the address behind the call, which the optimiser mostly sees to be equal,
+ * and otherwise leaves by EXIT.
+ */
+#include "jit/jit_t2.h"
+
+struct t2_form {
+    struct t2_graph *g;
+    struct ir_func *f;
+    ir_ref block[T2_BLOCKS];            /* BLOCK instructions */
+    struct { ir_ref at; uint8_t field; uint16_t to; } fix[3 * T2_BLOCKS];
+    unsigned nfixes;
+    const char *why;
+};
+
+/* ---- edges ----------------------------------------------------------- */
+
+/* Operand field (0: a, 1: b, 2: c) of the instruction at is block to. */
+static void to_block(struct t2_form *m, ir_ref at, unsigned field, unsigned to)
+{
+    m->fix[m->nfixes].at = at;
+    m->fix[m->nfixes].field = (uint8_t)field;
+    m->fix[m->nfixes++].to = (uint16_t)to;
+}
+
+static void jump(struct t2_form *m, unsigned to)
+{
+    to_block(m, ir_emit(m->f, IR_JMP, IR_NONE, 0, 0, 0, 0), 0, to);
+}
+
+static void leave(struct t2_form *m, unsigned kind, ir_ref target, ir_ref ret)
+{
+    ir_emit(m->f, IR_EXIT, IR_NONE, kind, target, ret, 0);
+}
+
+static void jump_or_leave(struct t2_form *m, unsigned to, uint64_t pc)
+{
+    if (to != T2_NONE)
+        jump(m, to);
+    else
+        leave(m, IR_EXIT_JUMP, ir_kaddr(m->f, pc), IR_NIL);
+}
+
+static void side(struct t2_form *m, ir_ref cond, uint64_t pc)
+{
+    ir_emit(m->f, IR_SIDE, IR_NONE, 0, cond, ir_kaddr(m->f, pc), 0);
+}
+
+/* ---- ends of blocks -------------------------------------------------- */
+
+static void end_branch(struct t2_form *m, const struct t2_block *b, const struct t2_insn *i,
+                       ir_ref cond)
+{
+    struct ir_func *f = m->f;
+    unsigned next = b->succ[0], taken = b->succ[1];
+    uint64_t behind = i->pc + i->len;
+    if (taken == T2_NONE) {
+        side(m, cond, i->target);
+        jump_or_leave(m, next, behind);
+    } else if (next == T2_NONE) {
+        side(m, ir_op2(f, IR_XOR, IR_I1, cond, ir_ki(f, IR_I1, 1)), behind);
+        jump(m, taken);
+    } else if (next == taken) {
+        jump(m, next);
+    } else {
+        ir_ref r = ir_emit(f, IR_BR, IR_NONE, 0, cond, 0, 0);
+        to_block(m, r, 1, taken);
+        to_block(m, r, 2, next);
+    }
+}
+
+/* Returns from an inlined function: to the block behind the call if it is there
+ * that the guest returns to. */
+static void end_return(struct t2_form *m, const struct t2_block *b, const struct t2_insn *i,
+                       ir_ref target)
+{
+    struct ir_func *f = m->f;
+    if (b->succ[1] == T2_NONE) {
+        leave(m, IR_EXIT_RET, target, IR_NIL);
+        return;
+    }
+    ir_ref same = ir_cmp(f, IR_EQ, target, ir_kaddr(f, m->g->ctx[i->ctx].ret));
+    if (ir_is_const(same) && ir_kval(f, same)) {
+        jump(m, b->succ[1]);
+        return;
+    }
+    ir_ref r = ir_emit(f, IR_BR, IR_NONE, 0, same, 0, 0);
+    to_block(m, r, 1, b->succ[1]);
+    f->ins[r].c = ir_emit(f, IR_BLOCK, IR_NONE, 0, 0, 0, 0);
+    leave(m, IR_EXIT_RET, target, IR_NIL);
+}
+
+static void end_block(struct t2_form *m, const struct t2_block *b, const struct t2_insn *i,
+                      const struct ir_flow *w)
+{
+    struct ir_func *f = m->f;
+    uint64_t behind = i->pc + i->len;
+    if ((i->kind == IR_FLOW_JUMP || i->kind == IR_FLOW_CALL) && w->link_slot >= 0)
+        ir_put(f, (unsigned)w->link_slot, ir_kaddr(f, behind));
+    switch (i->kind) {
+    case IR_FLOW_NEXT: jump_or_leave(m, b->succ[0], behind); return;
+    case IR_FLOW_BRANCH: end_branch(m, b, i, w->cond); return;
+    case IR_FLOW_JUMP:
+        if (i->direct)
+            jump_or_leave(m, b->succ[1], i->target);
+        else
+            leave(m, IR_EXIT_JUMP, w->target, IR_NIL);
+        return;
+    case IR_FLOW_CALL:
+        if (b->succ[1] != T2_NONE)
+            jump(m, b->succ[1]);
+        else
+            leave(m, IR_EXIT_CALL, w->target, ir_kaddr(f, behind));
+        return;
+    case IR_FLOW_RET: end_return(m, b, i, w->target); return;
+    default: return; /* the lifter emitted TRAP */
+    }
+}
+
+/* ---- blocks ---------------------------------------------------------- */
+
+/* Does an edge go back from here? */
+static bool is_latch(const struct t2_graph *g, const struct t2_block *b)
+{
+    for (unsigned n = 0; n < 2; n++)
+        if (b->succ[n] != T2_NONE && g->block[b->succ[n]].order <= b->order)
+            return true;
+    return false;
+}
+
+/* With other instructions before it in its block one may fold otherwise than it
+ * did when the graph was made. */
+static bool as_before(struct ir_func *f, const struct t2_insn *i, const struct ir_flow *w)
+{
+    if (w->len != i->len)
+        return false;
+    if (i->kind == IR_FLOW_BRANCH) /* a condition that is known now is one, too */
+        return w->kind == IR_FLOW_BRANCH || ir_is_const(w->cond);
+    return w->kind == i->kind && (!i->direct || ir_is_const(w->target));
+}
+
+static bool emit_block(struct t2_form *m, unsigned n)
+{
+    struct t2_graph *g = m->g;
+    struct ir_func *f = m->f;
+    const struct t2_block *b = &g->block[n];
+    m->block[n] = ir_emit(f, IR_BLOCK, IR_NONE, 0, 0, 0, 0);
+    for (unsigned k = b->first;; k = g->insn[k].next) {
+        const struct t2_insn *i = &g->insn[k];
+        bool last = k == b->last;
+        struct ir_flow w;
+        if (ir_func_full(f)) {
+            m->why = "tier 2: region too large";
+            return false;
+        }
+        if (!jit_t2_lift(g, f, i->pc, last && is_latch(g, b), &w) || !as_before(f, i, &w)) {
+            m->why = "tier 2: an instruction folds in two ways";
+            return false;
+        }
+        if (last) {
+            end_block(m, b, i, &w);
+            return true;
+        }
+        if (i->kind == IR_FLOW_BRANCH)
+            side(m, w.cond, i->target);
+    }
+}
+
+static bool emit(struct t2_form *m)
+{
+    struct t2_graph *g = m->g;
+    struct ir_func *f = m->f;
+    m->nfixes = 0;
+    jump(m, 0);
+    for (unsigned k = 0; k < g->norder; k++)
+        if (!emit_block(m, g->order[k]))
+            return false;
+    for (unsigned k = 0; k < m->nfixes; k++) {
+        struct ir_ins *i = &f->ins[m->fix[k].at];
+        *(m->fix[k].field == 0 ? &i->a : m->fix[k].field == 1 ? &i->b : &i->c) =
+            m->block[m->fix[k].to];
+    }
+    return true;
+}
+
+/* ---- what it was made from -------------------------------------------- */
+
+static int by_start(const void *a, const void *b)
+{
+    const struct jit_range *x = a, *y = b;
+    return x->start < y->start ? -1 : x->start > y->start;
+}
+
+/* Byte ranges of the instructions in the region, and how many there are. */
+static bool ranges(const struct t2_graph *g, struct jit_formed *d, uint32_t *ninsns)
+{
+    struct jit_range all[T2_INSNS];
+    unsigned n = 0;
+    for (unsigned k = 0; k < g->norder; k++) {
+        const struct t2_block *b = &g->block[g->order[k]];
+        for (unsigned i = b->first;; i = g->insn[i].next) {
+            all[n++] = (struct jit_range){g->insn[i].pc, g->insn[i].len};
+            if (i == b->last)
+                break;
+        }
+    }
+    *ninsns = n;
+    qsort(all, n, sizeof *all, by_start);
+    for (unsigned k = 0; k < n; k++) {
+        struct jit_range *last = d->nranges ? &d->range[d->nranges - 1] : NULL;
+        uint64_t end = all[k].start + all[k].len;
+        if (last && all[k].start <= last->start + last->len) {
+            if (end > last->start + last->len)
+                last->len = (uint32_t)(end - last->start);
+        } else if (d->nranges == JIT_RANGES_T2) {
+            return false;
+        } else {
+            d->range[d->nranges++] = all[k];
+        }
+    }
+    return true;
+}
+
+/* ---- entry ----------------------------------------------------------- */
+
+static const char *form(struct jit *j, struct t2_graph *g, struct ir_func *f,
+                        struct jit_formed *d, uint64_t pc, unsigned mode)
+{
+    struct t2_form m = {.g = g, .f = f};
+    g->j = j;
+    g->mode = mode;
+    const char *why = jit_t2_graph(g, pc);
+    if (why)
+        return why;
+    ir_func_reset(f);
+    f->mode = mode;
+    f->key = jit_key(pc, mode);
+    jit_formed_reset(d);
+    if (!emit(&m))
+        return m.why;
+    if (!ranges(g, d, &f->nguest))
+        return "tier 2: code in too many places";
+    d->writable = g->reader.writable;
+    if (d->writable && !jit_hash_ranges(j, d->range, d->nranges, &d->hash))
+        return "tier 2: code is gone";
+    return NULL;
+}
+
+const char *jit_t2_form(struct jit *j, struct t2_graph *g, struct ir_func *f,
+                        struct jit_formed *d, uint64_t pc, unsigned mode)
+{
+    const char *why = NULL;
+    for (g->max_insns = T2_INSNS; g->max_insns >= T2_INSNS / 8; g->max_insns /= 2) {
+        why = form(j, g, f, d, pc, mode);
+        if (!why || g->ninsns < g->max_insns / 2)
+            break;
+    }
+    return why;
+}

@@ -1,0 +1,502 @@
+/* jit_t2_graph.c: tier 2, which guest code a region is made of.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * From the head on guest code is explored, nearest first, instruction by
+ * instruction, along every edge that was ever taken. What was is known for
+ * nothing: tier 1 makes code at the first execution, so a branch whose target has
+ * no region was never taken, and such an edge leaves the region.
+ *
+ *   explore   instructions, by (context, pc); those that something else than the
+ *             one before leads to are leaders. A small function that was called is
+ *             a context of its own (inlined once per call), and its returns lead
+ *             to behind the call
+ *   blocks    from leader to leader
+ *   prune     a loop's region is what can reach its head: the loop, whatever is in
+ *             it, and nothing behind it. Where the head closes no loop, all is kept
+ *   reduce    an edge that goes back to a block which does not dominate its source
+ *             would be a second way into a loop: it leaves the region instead
+ *
+ * The lifter says how an instruction passes control on; what it emits here is
+ * thrown away, and jit_t2_form.c lifts again what is left.
+ */
+#include "jit/jit_t2.h"
+
+/* ---- lifting --------------------------------------------------------- */
+
+/* Helpers that change the state, and a changed rounding mode: not in tier 2. */
+static bool foreign(const struct ir_func *f, ir_ref from)
+{
+    for (ir_ref r = from; r < f->nins; r++) {
+        const struct ir_ins *i = &f->ins[r];
+        if (i->op == IR_RMSET)
+            return true;
+        if (i->op == IR_HELPER && (f->guest->helpers[i->aux].effects & IR_HELPER_STATE))
+            return true;
+    }
+    return false;
+}
+
+bool jit_t2_lift(struct t2_graph *g, struct ir_func *f, uint64_t pc, bool poll,
+                 struct ir_flow *w)
+{
+    const uint8_t *bytes;
+    size_t avail = jit_reader_at(&g->reader, pc, &bytes);
+    ir_ref mark = f->nins;
+    if (avail < 2)
+        return false;
+    ir_imark(f, pc, 0);
+    if (poll)
+        ir_emit(f, IR_POLL, IR_NONE, 0, 0, 0, 0);
+    if (!g->j->cfg.guest->lift(f, pc, bytes, avail, w) || w->reform || foreign(f, mark)) {
+        f->nins = mark;
+        return false;
+    }
+    f->ins[mark].aux = w->len;
+    if (w->kind == IR_FLOW_BRANCH && ir_is_const(w->cond)) {
+        w->kind = ir_kval(f, w->cond) ? IR_FLOW_JUMP : IR_FLOW_NEXT;
+        w->link_slot = -1;
+    }
+    return true;
+}
+
+/* Room for one more instruction in the function that is thrown away. */
+static void scratch_reset(struct t2_graph *g)
+{
+    ir_func_reset(g->scratch);
+    g->scratch->mode = g->mode;
+}
+
+/* ---- what was executed ----------------------------------------------- */
+
+static bool entered(const struct t2_graph *g, uint64_t pc)
+{
+    return g->j->cfg.tier2 == JIT_TIER2_ALWAYS || jit_find(g->j->p, jit_key(pc, g->mode)) != NULL;
+}
+
+/* The same for where a branch falls through: that is mostly inside a region. */
+static bool fallen_to(const struct t2_graph *g, uint64_t pc)
+{
+    return entered(g, pc) || jit_covered(g->j, pc);
+}
+
+/* ---- inlining -------------------------------------------------------- */
+
+/* A function that is looked at: what is left to look at, and what was. */
+struct probe {
+    uint64_t todo[JIT_PARAM_t2_inline], seen[JIT_PARAM_t2_inline];
+    unsigned ntodo, nseen, insns;
+    bool returns;
+};
+
+static unsigned function_size(struct t2_graph *g, uint64_t pc, unsigned depth);
+
+static bool probe_push(const struct t2_graph *g, struct probe *p, uint64_t pc)
+{
+    if (!entered(g, pc))
+        return true;
+    if (p->ntodo == JIT_PARAM_t2_inline)
+        return false;
+    p->todo[p->ntodo++] = pc;
+    return true;
+}
+
+/* Looks at straight code from pc on; false: not to be inlined. */
+static bool probe_walk(struct t2_graph *g, struct probe *p, uint64_t pc, unsigned depth)
+{
+    scratch_reset(g);
+    for (;;) {
+        struct ir_flow w;
+        for (unsigned i = 0; i < p->nseen; i++)
+            if (p->seen[i] == pc)
+                return true;
+        if (p->nseen == JIT_PARAM_t2_inline || p->insns >= JIT_PARAM_t2_inline ||
+            !jit_t2_lift(g, g->scratch, pc, false, &w))
+            return false;
+        p->seen[p->nseen++] = pc;
+        p->insns++;
+        bool direct = w.kind != IR_FLOW_NEXT && w.kind != IR_FLOW_TRAP && ir_is_const(w.target);
+        uint64_t target = direct ? ir_kval(g->scratch, w.target) : 0;
+        switch (w.kind) {
+        case IR_FLOW_BRANCH:
+            if (!probe_push(g, p, target))
+                return false;
+            if (!fallen_to(g, pc + w.len))
+                return true;
+            scratch_reset(g);
+            break;
+        case IR_FLOW_JUMP:
+            if (!direct)
+                return false;
+            pc = target;
+            scratch_reset(g);
+            continue;
+        case IR_FLOW_CALL: {
+            unsigned n = direct ? function_size(g, target, depth + 1) : 0;
+            if (n == 0)
+                return false;
+            p->insns += n;
+            scratch_reset(g);
+            break;
+        }
+        case IR_FLOW_RET: p->returns = true; return true;
+        case IR_FLOW_TRAP: return false;
+        default: break;
+        }
+        pc += w.len;
+    }
+}
+
+/* Guest instructions of the function at pc and of all it calls; 0: it is not one
+ * to be inlined. */
+static unsigned function_size(struct t2_graph *g, uint64_t pc, unsigned depth)
+{
+    for (unsigned i = 0; i < g->nprobes; i++)
+        if (g->probe[i].pc == pc)
+            return g->probe[i].insns;
+    if (depth >= JIT_PARAM_t2_depth || g->nprobes == T2_PROBES || !entered(g, pc))
+        return 0;
+    unsigned slot = g->nprobes++;
+    g->probe[slot].pc = pc;
+    g->probe[slot].insns = 0; /* so for who calls it while we look */
+    struct probe p = {.todo = {pc}, .ntodo = 1};
+    while (p.ntodo)
+        if (!probe_walk(g, &p, p.todo[--p.ntodo], depth))
+            return 0;
+    if (!p.returns || p.insns > JIT_PARAM_t2_inline)
+        return 0;
+    return g->probe[slot].insns = p.insns;
+}
+
+/* A context for the call of target that returns to ret; 0: not inlined. */
+static unsigned inlined(struct t2_graph *g, unsigned parent, uint64_t target, uint64_t ret)
+{
+    unsigned depth = g->ctx[parent].depth + 1u;
+    if (g->nctxs == T2_CALLS || depth > JIT_PARAM_t2_depth)
+        return 0;
+    for (unsigned c = parent; c; c = g->ctx[c].parent)
+        if (g->ctx[c].callee == target)
+            return 0;
+    unsigned size = function_size(g, target, depth - 1);
+    if (size == 0 || g->ninsns + size > g->max_insns)
+        return 0;
+    g->ctx[g->nctxs] = (struct t2_ctx){target, ret, (uint16_t)parent, (uint8_t)depth};
+    return g->nctxs++;
+}
+
+/* ---- exploring ------------------------------------------------------- */
+
+static uint16_t *slot_of(struct t2_graph *g, unsigned ctx, uint64_t pc)
+{
+    uint32_t h = (uint32_t)base_hash64(pc + ctx * 0x9e3779b97f4a7c15u);
+    for (;; h++) {
+        uint16_t *s = &g->hash[h & (T2_HASH - 1)];
+        if (*s == 0 || (g->insn[*s - 1].pc == pc && g->insn[*s - 1].ctx == ctx))
+            return s;
+    }
+}
+
+static unsigned find(struct t2_graph *g, unsigned ctx, uint64_t pc)
+{
+    uint16_t *s = slot_of(g, ctx, pc);
+    return *s ? *s - 1u : T2_NONE;
+}
+
+static void push_start(struct t2_graph *g, unsigned ctx, uint64_t pc)
+{
+    if (g->nstarts < BASE_ARRAY_SIZE(g->start)) {
+        g->start[g->nstarts].pc = pc;
+        g->start[g->nstarts++].ctx = (uint16_t)ctx;
+    }
+}
+
+static struct t2_insn *add(struct t2_graph *g, unsigned ctx, uint64_t pc, const struct ir_flow *w)
+{
+    struct t2_insn *i = &g->insn[g->ninsns++];
+    *i = (struct t2_insn){.pc = pc, .ctx = (uint16_t)ctx, .len = w->len, .kind = w->kind,
+                          .next = T2_NONE, .taken = T2_NONE};
+    i->direct = w->kind != IR_FLOW_NEXT && w->kind != IR_FLOW_TRAP && ir_is_const(w->target);
+    if (i->direct)
+        i->target = ir_kval(g->scratch, w->target);
+    *slot_of(g, ctx, pc) = (uint16_t)g->ninsns;
+    return i;
+}
+
+/* What follows instruction i; true: the one behind it. Marks edges inside the
+ * region by a value other than T2_NONE. */
+static bool follow(struct t2_graph *g, struct t2_insn *i)
+{
+    uint64_t next = i->pc + i->len;
+    switch (i->kind) {
+    case IR_FLOW_NEXT: i->next = 0; return true;
+    case IR_FLOW_BRANCH:
+        if (entered(g, i->target)) {
+            i->taken = 0;
+            push_start(g, i->ctx, i->target);
+        }
+        if (!fallen_to(g, next))
+            return false;
+        i->next = 0;
+        return true;
+    case IR_FLOW_JUMP:
+        if (i->direct) {
+            i->taken = 0;
+            push_start(g, i->ctx, i->target);
+        }
+        return false;
+    case IR_FLOW_CALL:
+        i->callee = (uint16_t)(i->direct ? inlined(g, i->ctx, i->target, next) : 0);
+        if (i->callee) {
+            i->taken = 0;
+            push_start(g, i->callee, i->target);
+        }
+        return false;
+    case IR_FLOW_RET:
+        if (i->ctx) {
+            i->taken = 0;
+            push_start(g, g->ctx[i->ctx].parent, g->ctx[i->ctx].ret);
+        }
+        return false;
+    default: return false;
+    }
+}
+
+static void walk(struct t2_graph *g, unsigned ctx, uint64_t pc)
+{
+    bool leader = true;
+    scratch_reset(g);
+    for (;;) {
+        unsigned known = find(g, ctx, pc);
+        struct ir_flow w;
+        if (known != T2_NONE) {
+            g->insn[known].leader = true;
+            return;
+        }
+        if (g->ninsns == g->max_insns || !jit_t2_lift(g, g->scratch, pc, false, &w))
+            return;
+        struct t2_insn *i = add(g, ctx, pc, &w);
+        i->leader = leader;
+        leader = false;
+        if (!follow(g, i))
+            return;
+        if (w.kind == IR_FLOW_BRANCH || ir_func_full(g->scratch))
+            scratch_reset(g);
+        pc += w.len;
+    }
+}
+
+/* Edges as instructions, now that all are there. */
+static void resolve(struct t2_graph *g)
+{
+    for (unsigned k = 0; k < g->ninsns; k++) {
+        struct t2_insn *i = &g->insn[k];
+        if (i->next != T2_NONE)
+            i->next = (uint16_t)find(g, i->ctx, i->pc + i->len);
+        if (i->taken == T2_NONE)
+            continue;
+        if (i->kind == IR_FLOW_RET)
+            i->taken = (uint16_t)find(g, g->ctx[i->ctx].parent, g->ctx[i->ctx].ret);
+        else
+            i->taken = (uint16_t)find(g, i->callee ? i->callee : i->ctx, i->target);
+    }
+}
+
+/* ---- blocks ---------------------------------------------------------- */
+
+/* A branch out of the region does not end its block, one inside does. */
+static bool ends_block(const struct t2_graph *g, const struct t2_insn *i)
+{
+    return i->next == T2_NONE || i->taken != T2_NONE || g->insn[i->next].leader;
+}
+
+static bool make_blocks(struct t2_graph *g)
+{
+    for (unsigned k = 0; k < g->ninsns; k++) /* both ways of a branch begin a block */
+        if (g->insn[k].taken != T2_NONE && g->insn[k].next != T2_NONE)
+            g->insn[g->insn[k].next].leader = true;
+    for (unsigned k = 0; k < g->ninsns; k++) {
+        if (!g->insn[k].leader)
+            continue;
+        if (g->nblocks == T2_BLOCKS)
+            return false;
+        g->insn[k].block = (uint16_t)g->nblocks;
+        struct t2_block *b = &g->block[g->nblocks++];
+        *b = (struct t2_block){.first = (uint16_t)k, .last = (uint16_t)k};
+        while (!ends_block(g, &g->insn[b->last]))
+            b->last = g->insn[b->last].next;
+    }
+    for (unsigned k = 0; k < g->nblocks; k++) {
+        struct t2_block *b = &g->block[k];
+        const struct t2_insn *i = &g->insn[b->last];
+        b->succ[0] = i->next == T2_NONE ? T2_NONE : g->insn[i->next].block;
+        b->succ[1] = i->taken == T2_NONE ? T2_NONE : g->insn[i->taken].block;
+    }
+    return true;
+}
+
+/* ---- order, reachability, dominators ---------------------------------- */
+
+static void post_order(struct t2_graph *g)
+{
+    uint16_t stack[T2_BLOCKS];
+    uint8_t at[T2_BLOCKS];
+    unsigned depth = 0, n = 0;
+    for (unsigned k = 0; k < g->nblocks; k++)
+        g->block[k].order = T2_NONE;
+    stack[depth] = 0;
+    at[depth++] = 0;
+    g->block[0].order = 0;
+    while (depth) {
+        unsigned b = stack[depth - 1], k = at[depth - 1]++;
+        if (k == 2) {
+            g->order[n++] = (uint16_t)b;
+            depth--;
+            continue;
+        }
+        unsigned s = g->block[b].succ[k];
+        if (s == T2_NONE || g->block[s].order != T2_NONE)
+            continue;
+        g->block[s].order = 0;
+        stack[depth] = (uint16_t)s;
+        at[depth++] = 0;
+    }
+    g->norder = n;
+    for (unsigned k = 0; k < n / 2; k++) {
+        uint16_t b = g->order[k];
+        g->order[k] = g->order[n - 1 - k];
+        g->order[n - 1 - k] = b;
+    }
+    for (unsigned k = 0; k < n; k++)
+        g->block[g->order[k]].order = (uint16_t)k;
+}
+
+/* Marks the blocks from which the head can be reached; false: it closes no loop. */
+static bool mark_reaching(struct t2_graph *g)
+{
+    bool changed = true, closed = false;
+    for (unsigned k = 0; k < g->nblocks; k++)
+        g->block[k].reaches = false;
+    while (changed) {
+        changed = false;
+        for (unsigned k = g->norder; k-- > 0;) {
+            struct t2_block *b = &g->block[g->order[k]];
+            for (unsigned n = 0; n < 2 && !b->reaches; n++) {
+                unsigned s = b->succ[n];
+                if (s == T2_NONE || (s != 0 && !g->block[s].reaches))
+                    continue;
+                b->reaches = changed = true;
+                closed |= s == 0;
+            }
+        }
+    }
+    return closed;
+}
+
+/* Takes edges to blocks that do not reach the head out; true if there were any. */
+static bool cut_outside(struct t2_graph *g)
+{
+    bool cut = false;
+    for (unsigned k = 0; k < g->norder; k++) {
+        struct t2_block *b = &g->block[g->order[k]];
+        for (unsigned n = 0; n < 2; n++)
+            if (b->succ[n] != T2_NONE && !g->block[b->succ[n]].reaches) {
+                b->succ[n] = T2_NONE;
+                cut = true;
+            }
+    }
+    return cut;
+}
+
+/* Immediate dominators by order (Cooper, Harvey, Kennedy). */
+static unsigned intersect(const struct t2_graph *g, unsigned a, unsigned b)
+{
+    while (a != b) {
+        while (a > b)
+            a = g->block[g->order[a]].idom;
+        while (b > a)
+            b = g->block[g->order[b]].idom;
+    }
+    return a;
+}
+
+static void dominators(struct t2_graph *g)
+{
+    bool changed = true;
+    for (unsigned k = 0; k < g->norder; k++)
+        g->block[g->order[k]].idom = k ? T2_NONE : 0;
+    while (changed) {
+        changed = false;
+        for (unsigned k = 0; k < g->norder; k++) {
+            const struct t2_block *b = &g->block[g->order[k]];
+            for (unsigned n = 0; n < 2; n++) {
+                if (b->succ[n] == T2_NONE || b->idom == T2_NONE)
+                    continue;
+                struct t2_block *s = &g->block[b->succ[n]];
+                unsigned d = s->idom == T2_NONE ? k : intersect(g, s->idom, k);
+                if (s->order != 0 && d != s->idom) {
+                    s->idom = (uint16_t)d;
+                    changed = true;
+                }
+            }
+        }
+    }
+}
+
+static bool dominates(const struct t2_graph *g, unsigned a, unsigned b)
+{
+    while (b > a)
+        b = g->block[g->order[b]].idom;
+    return a == b;
+}
+
+/* Cuts edges that enter a loop elsewhere than at its header; true if any. */
+static bool cut_irreducible(struct t2_graph *g)
+{
+    bool cut = false;
+    dominators(g);
+    for (unsigned k = 0; k < g->norder; k++) {
+        struct t2_block *b = &g->block[g->order[k]];
+        for (unsigned n = 0; n < 2; n++) {
+            if (b->succ[n] == T2_NONE)
+                continue;
+            unsigned to = g->block[b->succ[n]].order;
+            if (to <= k && !dominates(g, to, k)) {
+                b->succ[n] = T2_NONE;
+                cut = true;
+            }
+        }
+    }
+    return cut;
+}
+
+/* ---- entry ----------------------------------------------------------- */
+
+const char *jit_t2_graph(struct t2_graph *g, uint64_t pc)
+{
+    g->ninsns = g->nblocks = g->nstarts = g->nprobes = 0;
+    g->nctxs = 1;
+    g->ctx[0] = (struct t2_ctx){0};
+    memset(g->hash, 0, sizeof g->hash);
+    memset(&g->reader, 0, sizeof g->reader);
+    g->reader.j = g->j;
+    push_start(g, 0, pc);
+    for (unsigned k = 0; k < g->nstarts; k++)
+        walk(g, g->start[k].ctx, g->start[k].pc);
+    if (g->ninsns == 0)
+        return "tier 2: nothing at the head for it";
+    resolve(g);
+    if (!make_blocks(g))
+        return "tier 2: too many blocks";
+    post_order(g);
+    g->loop = mark_reaching(g);
+    for (bool again = true; again;) {
+        again = cut_irreducible(g);
+        if (again)
+            post_order(g);
+        g->loop = g->loop && mark_reaching(g);
+        if (g->loop && cut_outside(g)) {
+            again = true;
+            post_order(g);
+        }
+    }
+    return NULL;
+}
