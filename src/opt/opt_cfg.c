@@ -87,6 +87,11 @@ struct opt_cfg *opt_cfg_new(const struct ir_func *f, struct base_arena *arena)
             first = false;
         }
     }
+    /* the last block that goes back may be a header in it, whose loop ends later */
+    for (unsigned h = c->n; h--;)
+        for (unsigned b = h + 1; c->block[h].header && b <= c->block[h].latch; b++)
+            if (c->block[b].header && c->block[b].latch > c->block[h].latch)
+                c->block[h].latch = c->block[b].latch;
     for (unsigned h = 0; h < c->n; h++) {
         for (unsigned b = h; c->block[h].header && b <= c->block[h].latch; b++) {
             c->block[b].depth++;
