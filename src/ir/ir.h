@@ -354,6 +354,8 @@ struct ir_mem {
     /* read-modify-write: op enum ir_amo, or -1: compare with expected */
     bool (*rmw)(void *ctx, uint64_t addr, unsigned size, int op, uint64_t v, uint64_t expected,
                 uint64_t *old);
+    /* POLL is reached: does the virtual machine want attention? NULL: see ir_interp */
+    bool (*poll)(void *ctx);
 };
 
 /* Interprets f on the guest state (slots at their offsets): the reference

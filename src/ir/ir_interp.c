@@ -324,7 +324,7 @@ static void ir_loop(struct ir_run *x, const volatile uint32_t *poll)
             x->end->info = i->b;
             return;
         case IR_POLL:
-            if (poll && *poll) {
+            if ((poll && *poll) || (x->mem && x->mem->poll && x->mem->poll(x->mem->ctx))) {
                 ir_end_at(x, IR_END_POLL, x->pc);
                 return;
             }

@@ -6,6 +6,9 @@
  * and every byte the interpreter stored must agree. Regions that cannot be taken
  * back (atomics, helpers with effects) are not compared.
  *
+ * A region of tier 2 may be a loop: it is left at its poll after a few rounds, through
+ * the map there.
+ *
  * Together with forced exits this checks state maps: what the map of the exit
  * gives must be what the interpreter has when it arrives at the map's pc one
  * guest instruction at a time.
@@ -19,6 +22,7 @@ struct store {
 };
 
 struct jit_undo {
+    unsigned polls; /* how many more may be passed */
     BASE_VEC(struct store) log;
 };
 
@@ -54,6 +58,12 @@ static bool do_rmw(void *ctx, uint64_t addr, unsigned size, int op, uint64_t val
                    uint64_t expected, uint64_t *old)
 {
     base_bug(__FILE__, __LINE__, "atomic operation in lockstep");
+}
+
+static bool do_poll(void *ctx)
+{
+    struct jit_undo *u = ctx;
+    return u->polls == 0 || --u->polls == 0;
 }
 
 /* Keeps what is in memory now as new and puts back what was there before. */
@@ -184,7 +194,7 @@ static void check_map(struct jit_vcpu *v, const struct jit_region *r, const uint
     memcpy(raw, v->state, sizeof raw);
     struct jit_maps maps = jit_maps_of(d->region);
     uint64_t pc = jit_map_apply(j, &maps, d->map, &v->regs, v->spill, v->state);
-    struct ir_mem mem = {u, do_load, do_store, do_rmw};
+    struct ir_mem mem = {u, do_load, do_store, do_rmw, NULL};
     memcpy(got, v->state, sizeof got);
     memcpy(v->state, before, sizeof got);
     v->mxcsr = mxcsr;
@@ -194,7 +204,8 @@ static void check_map(struct jit_vcpu *v, const struct jit_region *r, const uint
     jit_code_end(v);
     /* A side exit's map has the pc of its target, which may be in the region:
      * the first arrival there need not be the one. */
-    for (unsigned n = 0; n <= r->nguest && !agree; n++) {
+    unsigned limit = r->nguest * (r->tier == 2 ? JIT_PARAM_t2_polls + 1 : 1);
+    for (unsigned n = 0; n <= limit && !agree; n++) {
         if (*jit_pc_of(v) == pc) {
             memcpy(want, v->state, sizeof want);
             agree = same_as(v, got, got_mxcsr, pc, &diff);
@@ -227,7 +238,12 @@ void jit_lockstep(struct jit_vcpu *v, const struct jit_region *r)
     if (!t->undo)
         t->undo = base_zalloc(sizeof *t->undo);
     t->undo->log.len = 0;
-    struct ir_mem mem = {t->undo, do_load, do_store, do_rmw};
+    /* A loop goes round a few times only: code leaves by a counter of its polls, and
+     * the interpreter a little later, so that code is not too early either. */
+    t->undo->polls = JIT_PARAM_t2_polls + 1;
+    if (r->tier == 2 && !v->jit->cfg.deopt_always)
+        v->deopt_count = 1 + (uint32_t)(base_rand(&t->seed) % JIT_PARAM_t2_polls);
+    struct ir_mem mem = {t->undo, do_load, do_store, do_rmw, do_poll};
     memcpy(before, v->state, sizeof before);
     jit_interpret(v, r->ir, &mem, &end);
     swap_new_old(t->undo);

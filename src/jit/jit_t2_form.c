@@ -89,7 +89,13 @@ static void end_return(struct t2_form *m, const struct t2_block *b, const struct
         leave(m, IR_EXIT_RET, target, IR_NIL);
         return;
     }
-    ir_ref same = ir_cmp(f, IR_EQ, target, ir_kaddr(f, m->g->ctx[i->ctx].ret));
+    uint64_t ret = m->g->ctx[i->ctx].ret;
+    const struct ir_ins *t = &f->ins[target];
+    ir_ref whole = target; /* a target without its low bits: compared before */
+    if (!ir_is_const(target) && t->op == IR_AND && ir_is_const(t->b) &&
+        (ret & ir_kval(f, t->b)) == ret)
+        whole = t->a;
+    ir_ref same = ir_cmp(f, IR_EQ, whole, ir_kaddr(f, ret));
     if (ir_is_const(same) && ir_kval(f, same)) {
         jump(m, b->succ[1]);
         return;
