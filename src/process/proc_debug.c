@@ -11,6 +11,7 @@
  * made again when the thread goes on.
  */
 #include "process/proc_debug.h"
+#include "process/proc_ptrace.h"
 
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -134,6 +135,8 @@ enum jit_stop proc_debug_run(struct proc_thread *t)
     for (;;) {
         unsigned bits = atomic_load(&t->proc->debug);
 
+        if ((bits & PROC_DEBUG_PTRACE) && proc_is_traced(t) && proc_tracee_run(t, &stop))
+            return stop;
         if (t->shares_memory) /* another process, which is not watched */
             return bits & PROC_DEBUG_GDB ? (proc_gdb_run(t, &stop), stop) : jit_run(t->vcpu);
         if ((bits & PROC_DEBUG_STOP) || t->debug.hold)
@@ -150,6 +153,8 @@ long proc_debug_call(struct proc_thread *t, uint64_t nr, const uint64_t *args)
     long r;
 
     t->debug.kicked = 0;
+    if (proc_is_traced(t))
+        return proc_tracee_call(t, nr, args);
     if (atomic_load(&t->proc->debug) & PROC_DEBUG_TRACE)
         r = proc_trace_call(t, nr, args);
     else
@@ -166,6 +171,8 @@ int proc_debug_signal(struct proc_thread *t, siginfo_t *info)
 
     if (bits & PROC_DEBUG_TRACE)
         proc_trace_signal(t, info);
+    if (proc_is_traced(t))
+        return proc_tracee_signal(t, info);
     if ((bits & PROC_DEBUG_GDB) && !t->shares_memory)
         return proc_gdb_signal(t, info);
     return info->si_signo;

@@ -15,6 +15,7 @@
  * (t->sig->exec_block).
  */
 #include "process/proc_debug.h"
+#include "process/proc_ptrace.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -345,8 +346,9 @@ static void expose_signals(struct proc_thread *t)
 {
     struct proc_thread_signals *s = t->sig;
 
-    for (int sig = 1; sig < 32; sig++)
-        if ((PROC_SYNC_SIGNALS & proc_sigbit(sig)) && s->table->action[sig].handler == PROC_SIG_IGN)
+    for (int sig = 1; sig <= PROC_NSIG; sig++)
+        if (((PROC_SYNC_SIGNALS & proc_sigbit(sig)) || proc_tracee_takes_all()) &&
+            s->table->action[sig].handler == PROC_SIG_IGN)
             proc_signal_expose(sig);
     if (s->mask & PROC_SYNC_SIGNALS)
         proc_raw(SYS_rt_sigprocmask, SIG_SETMASK, (uint64_t)&s->mask, 0, 8, 0, 0);
@@ -356,8 +358,8 @@ static void unexpose_signals(struct proc_thread *t)
 {
     if (t->sig->mask & PROC_SYNC_SIGNALS)
         proc_sigmask_set_host(t->sig->mask);
-    for (int sig = 1; sig < 32; sig++)
-        if (PROC_SYNC_SIGNALS & proc_sigbit(sig))
+    for (int sig = 1; sig <= PROC_NSIG; sig++)
+        if ((PROC_SYNC_SIGNALS & proc_sigbit(sig)) || proc_tracee_takes_all())
             proc_signal_mirror(t->sig->table, sig);
 }
 

@@ -6,7 +6,7 @@
  * own list, since guest mappings are host mappings; what is above the guest's
  * address space is left out, and protections are the guest's.
  */
-#include "process/proc_priv.h"
+#include "process/proc_ptrace.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

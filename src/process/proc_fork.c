@@ -14,6 +14,7 @@
  * between the two: they are futexes in one memory.
  */
 #include "process/proc_debug.h"
+#include "process/proc_ptrace.h"
 
 #include <linux/sched.h>
 #include <sched.h>
@@ -76,6 +77,7 @@ static void drop_others(struct proc_thread *t)
         if (o->sig->host_stack)
             munmap(o->sig->host_stack, PROC_HOST_STACK);
         free(o->sig);
+        free(o->tracee);
         free(o);
     }
     p->threads = t;
@@ -94,6 +96,8 @@ static void fork_child(struct proc_thread *t, const struct proc_clone *c)
     drop_others(t);
     jit_fork_child(p->jit, t->vcpu);
     proc_debug_fork_child(t);
+    proc_trace_fork_child();
+    proc_tracee_inherit(t, t, c);
     p->sig = t->sig->table;
     t->tid = tid;
     t->shares_memory = false;

@@ -113,6 +113,8 @@ struct proc_thread {
     void *leave;              /* jmp_buf of the host thread's first function */
     struct proc_thread_signals *sig; /* proc_signal.c's own: mask, queue, alt stack */
     struct proc_thread_debug debug;
+    struct proc_tracee *tracee;       /* proc_ptrace.h: NULL: never traced */
+    _Atomic uint64_t trace_request;   /* what a tracer has asked for: proc_tracee.c */
 };
 
 /* The calling thread's; readable in signal handlers. */

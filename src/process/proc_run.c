@@ -1,5 +1,6 @@
 /* proc_run.c: isomer_run() and isomer_explain(). SPDX-License-Identifier: Apache-2.0 */
 #include "process/proc_debug.h"
+#include "process/proc_ptrace.h"
 
 #include <elf.h>
 #include <fcntl.h>
@@ -324,6 +325,7 @@ int isomer_run(const struct isomer_run_options *o, int argc, char **argv, char *
     status = proc_debug_start(t);
     if (status)
         return status;
+    proc_tracee_start(t);
     proc_loop(t);
 }
 

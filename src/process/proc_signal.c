@@ -33,6 +33,7 @@
  * sigfillset(); the guest's glibc needs them too, so all calls here are raw.
  */
 #include "process/proc_debug.h"
+#include "process/proc_ptrace.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -201,7 +202,7 @@ static void host_handler(int sig, siginfo_t *info, void *ucontext)
         errno = saved_errno;
         return;
     }
-    if (proc_debug_kick(t, sig, info, ucontext)) {
+    if (proc_debug_kick(t, sig, info, ucontext) || proc_tracee_mark(t, sig, info, ucontext)) {
         errno = saved_errno;
         return;
     }
@@ -236,13 +237,22 @@ void proc_signal_mirror(const struct proc_signals *table, int sig)
     h.restorer = proc_signal_restorer;
     h.flags = HOST_SA_RESTORER | SA_RESTART | (act->flags & (SA_NOCLDSTOP | SA_NOCLDWAIT));
     if (act->handler > PROC_SIG_IGN || (PROC_SYNC_SIGNALS & proc_sigbit(sig)) ||
-        (act->handler == PROC_SIG_DFL && proc_debug_catches(sig))) {
+        (act->handler == PROC_SIG_DFL && proc_debug_catches(sig)) || proc_tracee_takes_all()) {
         h.handler = host_handler;
         h.flags |= SA_SIGINFO | SA_ONSTACK;
         h.mask = ~(uint64_t)0;
+        if (sig == SIGCHLD && act->handler == PROC_SIG_IGN)
+            h.flags |= SA_NOCLDWAIT;
     } else {
         h.handler = act->handler == PROC_SIG_IGN ? (void *)SIG_IGN : (void *)SIG_DFL;
     }
+    host_sigaction(sig, &h, NULL);
+}
+
+void proc_signal_default(int sig)
+{
+    struct host_action h = {.flags = HOST_SA_RESTORER, .restorer = proc_signal_restorer};
+
     host_sigaction(sig, &h, NULL);
 }
 
@@ -432,6 +442,10 @@ static void default_action(struct proc_thread *t, int sig, const siginfo_t *info
         return;
     if (!default_stops(sig))
         die(t, sig, info);
+    if (proc_tracee_takes_all()) {
+        proc_tracee_stop_by(t, sig);
+        return;
+    }
     /* The action became SIG_DFL after the signal was taken: let the host do it. */
     proc_raw(SYS_kill, (uint64_t)getpid(), (uint64_t)sig, 0, 0, 0, 0);
 }
@@ -464,11 +478,15 @@ void proc_signal_deliver(struct proc_thread *t)
 
     t->vcpu->poll = 0;
     atomic_signal_fence(memory_order_seq_cst);
+    if (base_unlikely(t->trace_request))
+        proc_tracee_requests(t);
     while ((sig = next_signal(t, &info))) {
         struct proc_action act;
 
-        if (base_unlikely(t->proc->debug) && !(sig = proc_debug_signal(t, &info)))
+        if (base_unlikely(t->proc->debug) && !(sig = proc_debug_signal(t, &info))) {
+            proc_sigmask_set_host(s->mask);
             continue;
+        }
         act = fetch_action(t, sig);
         if (act.handler > PROC_SIG_IGN) {
             settle_restart(t, &act);

@@ -67,6 +67,8 @@ void proc_sigmask_set_host(uint64_t set);
 uint64_t proc_sigmask_block_all(void);
 /* Makes the host's action for sig follow the guest's. */
 void proc_signal_mirror(const struct proc_signals *table, int sig);
+/* The host's action for sig is the default one, whatever the guest's. */
+void proc_signal_default(int sig);
 /* Makes the host ignore sig, although it always has our handler: before exec. */
 void proc_signal_expose(int sig);
 /* Queues sig for t as if the host had sent it. On t's own thread. */

@@ -1,6 +1,6 @@
 /* proc_sys_file.c: system calls on files whose structures or paths need work.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "process/proc_priv.h"
+#include "process/proc_ptrace.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -160,6 +160,10 @@ static long file_open(struct proc_thread *t, uint64_t dirfd, uint64_t guest, uin
     if ((flags & O_ACCMODE) != O_RDONLY && path == (uint64_t)buf && !strcmp(buf, t->proc->exe))
         return -ETXTBSY; /* the host does not know that it is being run */
     if (path == (uint64_t)buf && !strncmp(buf, "/proc/", 6)) {
+        size_t n = strlen(buf);
+
+        if ((flags & O_ACCMODE) != O_RDONLY && n > 4 && !strcmp(buf + n - 4, "/mem"))
+            proc_trace_mem_opened();
         r = proc_fake_open(t, buf, (int)flags);
         if (r != -ENOSYS)
             return r;

@@ -12,6 +12,7 @@
  * ends walks its list itself, before the tid is cleared.
  */
 #include "process/proc_debug.h"
+#include "process/proc_ptrace.h"
 
 #include <limits.h>
 #include <linux/futex.h>
@@ -111,6 +112,7 @@ struct proc_thread *proc_thread_make(struct proc_thread *parent, const struct pr
     if (c->flags & CLONE_CHILD_CLEARTID)
         t->clear_tid = c->child_tid;
     t->sig = proc_signals_inherit(parent);
+    proc_tracee_inherit(parent, t, c);
     return t;
 }
 
@@ -119,6 +121,7 @@ void proc_thread_free(struct proc_thread *t)
     if (t->vcpu)
         jit_vcpu_free(t->vcpu);
     free(t->sig);
+    free(t->tracee);
     free(t);
 }
 
