@@ -35,9 +35,15 @@ MODES = {
     "x86-64-v2": ["--cpu-features=-avx512,-avx2,-bmi"],
     "tiny-cache": ["--cache-size=256K"],
     "lockstep": ["--lockstep"],
+    "tier2": ["--tier2=on"],
+    "tier2-sync": ["--tier2=sync"],
+    "tier2-always": ["--tier2=always", "--cache-size=1M"],
+    "tier2-lockstep": ["--tier2=sync", "--lockstep"],
+    "tier2-deopt+ra": ["--tier2=sync", f"--test-deopt={SEED}", f"--test-ra={SEED}"],
     "interpreter": ["--interpreter"],
 }
-SLOW = {"lockstep", "interpreter", "deopt", "deopt+ra", "no-link"}
+SLOW = {"lockstep", "interpreter", "deopt", "deopt+ra", "no-link", "tier2-lockstep",
+        "tier2-deopt+ra"}
 
 
 def run(command):

@@ -21,6 +21,7 @@ static const struct config {
     uint8_t hot_int, hot_fp;
     uint8_t max_insns;
     size_t cache;
+    bool tier2;
 } configs[] = {
     {"code", NULL, 0, 0, 0, 0, 12, 14, 0, 0},
     {"random registers", NULL, 1, 0, 0, 0, 12, 14, 0, 0},
@@ -37,6 +38,12 @@ static const struct config {
     {"short regions", NULL, 0, 0, 0, 0, 12, 14, 3, 0},
     {"lockstep", NULL, 0, 0, 1, 0, 12, 14, 0, 0},
     {"tiny cache", NULL, 0, 0, 0, 0, 12, 14, 0, 48 << 10},
+    {"tier 2", NULL, 0, 0, 0, 0, 12, 14, 0, 0, 1},
+    {"tier 2, random registers", NULL, 1, 0, 0, 0, 12, 14, 0, 0, 1},
+    {"tier 2, forced exits, few pins", NULL, 1, 1, 0, 0, 3, 2, 0, 0, 1},
+    {"tier 2, lockstep", NULL, 0, 0, 1, 0, 12, 14, 0, 0, 1},
+    {"tier 2, -all, lockstep", "-all", 1, 0, 1, 0, 7, 4, 0, 0, 1},
+    {"tier 2, tiny cache", NULL, 0, 0, 0, 0, 12, 14, 0, 48 << 10, 1},
 };
 enum { NCONFIGS = BASE_ARRAY_SIZE(configs) };
 
@@ -60,6 +67,7 @@ static struct jit_vcpu *machine_of(const struct config *c, struct ir_guest *g, u
                              .lockstep = c->lockstep,
                              .interpreter = c->interpreter,
                              .max_insns = c->max_insns,
+                             .tier2 = c->tier2 ? JIT_TIER2_ALWAYS : JIT_TIER2_OFF,
                              .seed = seed,
                              .dump = getenv("ISOMER_DUMP")};
 

@@ -185,8 +185,11 @@ void x64_slow_call(struct x64_t1 *t, const struct ir_ins *i, unsigned d, int stu
 
     if (ir_ops[i->op].cls == IR_CLASS_P)
         aty = x64_ins(t, i->a)->ty;
-    if (d != X64_NONE)
+    if (d != X64_NONE) {
+        x64_log_mute(t, true); /* d may be an argument's, whose use is noted already */
         x64_load_state(t, d, x64_vcpu(X64_VCPU_DISP(slow_result)));
+        x64_log_mute(t, false);
+    }
     if (map >= 0)
         x64_return_point(t, (unsigned)map);
     if (stub >= 0) /* else the caller has emitted the call */
