@@ -14,6 +14,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* The host's own file, of the process at dir (/proc/PID). */
+static FILE *fake_open_host(const char *dir, const char *name)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    return fopen(path, "re");
+}
+
 /* ---- maps ------------------------------------------------------------ */
 
 static void fake_maps_line(struct base_text *out, const struct proc_vma *v, uint64_t start,
@@ -70,9 +79,9 @@ static long fake_maps_own(struct proc *p, struct base_text *out)
     return 0;
 }
 
-static long fake_maps(struct proc *p, struct base_text *out)
+static long fake_maps(struct proc *p, const char *dir, struct base_text *out)
 {
-    FILE *f = fopen("/proc/self/maps", "re");
+    FILE *f = fake_open_host(dir, "maps");
     char *line = NULL;
     size_t cap = 0;
     ssize_t n;
@@ -91,9 +100,9 @@ static long fake_maps(struct proc *p, struct base_text *out)
 }
 
 /* smaps: the host's blocks of the guest's mappings, headline as in maps. */
-static long fake_smaps(struct proc *p, struct base_text *out)
+static long fake_smaps(struct proc *p, const char *dir, struct base_text *out)
 {
-    FILE *f = fopen("/proc/self/smaps", "re");
+    FILE *f = fake_open_host(dir, "smaps");
     char *line = NULL;
     size_t cap = 0;
     ssize_t n;
@@ -121,27 +130,30 @@ static long fake_smaps(struct proc *p, struct base_text *out)
 
 /* ---- other files ----------------------------------------------------- */
 
-static long fake_auxv(struct proc *p, struct base_text *out)
+static long fake_auxv(struct proc *p, const char *dir, struct base_text *out)
 {
+    (void)dir;
     base_text_append(out, p->auxv, p->auxv_len);
     return 0;
 }
 
-static long fake_cmdline(struct proc *p, struct base_text *out)
+static long fake_cmdline(struct proc *p, const char *dir, struct base_text *out)
 {
+    (void)dir;
     for (char **v = p->argv; *v; v++)
         base_text_append(out, *v, strlen(*v) + 1);
     return 0;
 }
 
-static long fake_environ(struct proc *p, struct base_text *out)
+static long fake_environ(struct proc *p, const char *dir, struct base_text *out)
 {
+    (void)dir;
     for (char **v = p->envp; *v; v++)
         base_text_append(out, *v, strlen(*v) + 1);
     return 0;
 }
 
-static long fake_cpuinfo(struct proc *p, struct base_text *out)
+static long fake_cpuinfo(struct base_text *out)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
@@ -162,15 +174,16 @@ static long fake_cpuinfo(struct proc *p, struct base_text *out)
 
 /* stat: the host's, with the addresses and sizes that tell of the emulator
  * replaced. Fields count behind the name, which may contain anything. */
-static long fake_stat(struct proc *p, struct base_text *out)
+static long fake_stat(struct proc *p, const char *dir, struct base_text *out)
 {
     char buf[1024], *at, *end;
-    int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC), field = 3;
-    ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof buf - 1);
+    FILE *f = fake_open_host(dir, "stat");
+    size_t n = f ? fread(buf, 1, sizeof buf - 1, f) : 0;
+    int field = 3;
 
-    if (fd >= 0)
-        close(fd);
-    if (n <= 0)
+    if (f)
+        fclose(f);
+    if (!n)
         return -EIO;
     buf[n] = 0;
     at = strrchr(buf, ')');
@@ -203,23 +216,27 @@ static long fake_stat(struct proc *p, struct base_text *out)
 
 /* ---- open ------------------------------------------------------------ */
 
-/* Rest of path behind /proc/self/, /proc/<own pid>/, ... or NULL. */
-static const char *fake_own_part(struct proc_thread *t, const char *path)
+/* Rest of path behind /proc/self/, /proc/PID/ or /proc/PID/task/TID/, or NULL. *pid:
+ * whose; 0: our own. */
+static const char *fake_part(const char *path, pid_t *pid)
 {
     static const char task[] = "task/";
-    char dir[40];
+    char *end;
     size_t n;
 
+    *pid = 0;
     path += strlen("/proc/");
     if (!strncmp(path, "self/", 5)) {
         path += 5;
     } else if (!strncmp(path, "thread-self/", 12)) {
         return path + 12;
     } else {
-        n = (size_t)snprintf(dir, sizeof dir, "%d/", (int)getpid());
-        if (strncmp(path, dir, n))
+        *pid = (pid_t)strtol(path, &end, 10);
+        if (end == path || *end != '/')
             return NULL;
-        path += n;
+        path = end + 1;
+        if (*pid == getpid())
+            *pid = 0;
     }
     if (!strncmp(path, task, sizeof task - 1)) {
         path += sizeof task - 1;
@@ -250,24 +267,46 @@ static long fake_file(const struct base_text *text, int flags)
     return fd;
 }
 
+static const struct fake_maker {
+    const char *name;
+    long (*make)(struct proc *p, const char *dir, struct base_text *out);
+} makers[] = {
+    {"maps", fake_maps},       {"smaps", fake_smaps},     {"auxv", fake_auxv},
+    {"cmdline", fake_cmdline}, {"environ", fake_environ}, {"stat", fake_stat},
+};
+
+/* Makes the file of a process: 0, or -errno. */
+static long fake_make(struct proc_thread *t, const struct fake_maker *m, pid_t pid,
+                      struct base_text *out)
+{
+    struct proc_trace_view *view;
+    struct proc *p;
+    char dir[32];
+    long r;
+
+    if (!pid)
+        return m->make(t->proc, "/proc/self", out);
+    view = proc_trace_view_new(pid, &p);
+    if (!view)
+        return -ENOSYS;
+    snprintf(dir, sizeof dir, "/proc/%d", (int)pid);
+    r = m->make(p, dir, out);
+    proc_trace_view_free(view);
+    return r;
+}
+
 long proc_fake_open(struct proc_thread *t, const char *path, int flags)
 {
-    static const struct {
-        const char *name;
-        long (*make)(struct proc *p, struct base_text *out);
-    } own[] = {
-        {"maps", fake_maps},       {"smaps", fake_smaps},     {"auxv", fake_auxv},
-        {"cmdline", fake_cmdline}, {"environ", fake_environ}, {"stat", fake_stat},
-    };
     struct base_text text = {0};
-    const char *part = fake_own_part(t, path);
+    pid_t pid;
+    const char *part = fake_part(path, &pid);
     long r = -ENOSYS;
 
     if (!strcmp(path, "/proc/cpuinfo"))
-        r = fake_cpuinfo(t->proc, &text);
-    for (size_t i = 0; part && i < BASE_ARRAY_SIZE(own); i++)
-        if (!strcmp(part, own[i].name))
-            r = own[i].make(t->proc, &text);
+        r = fake_cpuinfo(&text);
+    for (size_t i = 0; part && i < BASE_ARRAY_SIZE(makers); i++)
+        if (!strcmp(part, makers[i].name))
+            r = fake_make(t, &makers[i], pid, &text);
     if (r == 0)
         r = fake_file(&text, flags);
     base_text_free(&text);

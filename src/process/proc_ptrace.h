@@ -137,4 +137,14 @@ void proc_trace_fork_child(void);
 /* What is known of a tracee's process (tid or tgid pid): copy of its struct proc. */
 bool proc_trace_proc(pid_t pid, struct proc *out);
 
+/* ---- /proc of tracees (proc_trace_view.c) ---------------------------- */
+
+/* The guest in a tracee's process, with what /proc shows of it; NULL: pid is no
+ * emulated tracee of this process. */
+struct proc_trace_view *proc_trace_view_new(pid_t pid, struct proc **p);
+void proc_trace_view_free(struct proc_trace_view *v);
+/* If path is /proc/PID/exe of a tracee: its program's path, on the host or as
+ * the guest names it. */
+bool proc_trace_exe(const char *path, bool without_sysroot, char *buf, size_t size);
+
 #endif

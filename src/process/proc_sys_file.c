@@ -74,6 +74,17 @@ static bool file_is_own_exe(const char *path)
     return !strcmp(path + 6, pid);
 }
 
+/* What /proc/PID/exe links to, if path is that of this process or a tracee. */
+static bool file_exe_link(const struct proc_thread *t, const char *path, char *exe)
+{
+    if (proc_trace_exe(path, true, exe, PATH_MAX))
+        return true;
+    if (!file_is_own_exe(path))
+        return false;
+    snprintf(exe, PATH_MAX, "%s", proc_guest_exe(t->proc));
+    return true;
+}
+
 /* The guest's path argument as the host shall see it: through buf if it must
  * be redirected, else the guest's own pointer. */
 static long file_path(struct proc_thread *t, uint64_t addr, char *buf, bool follow, uint64_t *out)
@@ -89,6 +100,8 @@ static long file_path(struct proc_thread *t, uint64_t addr, char *buf, bool foll
     if (buf[0] != '/')
         return 0;
     *out = (uint64_t)buf;
+    if (follow && proc_trace_exe(buf, false, buf, PATH_MAX))
+        return 0;
     if (follow && file_is_own_exe(buf)) {
         snprintf(buf, PATH_MAX, "%s", t->proc->exe);
         return 0;
@@ -126,14 +139,13 @@ PROC_SYS(statx)
 
 PROC_SYS(readlinkat)
 {
-    char buf[PATH_MAX];
+    char buf[PATH_MAX], exe[PATH_MAX];
     uint64_t path;
     long r = file_path(t, a[1], buf, false, &path);
 
     if (r < 0)
         return r;
-    if (path == (uint64_t)buf && file_is_own_exe(buf)) {
-        const char *exe = proc_guest_exe(t->proc);
+    if (path == (uint64_t)buf && file_exe_link(t, buf, exe)) {
         size_t n = strlen(exe);
 
         if ((int)a[3] <= 0)
