@@ -28,6 +28,8 @@ needed() {
     echo gdb-multiarch strace
     # To fetch Debian's riscv64 programs (tools/riscv-root.sh) and to unpack them.
     echo apt dpkg debian-archive-keyring tar xz-utils
+    # To start riscv64 programs in containers.
+    echo bubblewrap crun
     # The sources of riscv-tests, and `.ci/run` in a clone.
     echo git make
 }
