@@ -19,7 +19,7 @@ TOP = Path(__file__).resolve().parent.parent
 # change of the architecture (docs/architecture.md).
 MAY_INCLUDE = {
     "base": set(),
-    "disk": {"base"},
+    "disk": {"base", "isomer"},
     "ir": {"base", "isomer"},
     "opt": {"ir", "base"},
     "jit": {"opt", "ir", "base"},

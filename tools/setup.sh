@@ -14,10 +14,10 @@ needed() {
     echo gcc libc6-dev meson ninja-build pkg-config
     # To print host code in dumps and `isomer explain`; loaded when it is first needed.
     echo libcapstone-dev
-    # Disk images: compression, encryption.
-    echo libdeflate-dev zlib1g-dev libzstd-dev libssl-dev
-    # Disk images made and judged by others.
-    echo qemu-utils cryptsetup-bin
+    # Virtual disks: I/O, compression, TLS and encryption, a file system in user space.
+    echo liburing-dev zlib1g-dev libdeflate-dev libzstd-dev libssl-dev libfuse3-dev
+    # Who else reads and writes disks, to test against; to unmount, to make certificates.
+    echo qemu-utils libnbd-bin nbdkit cryptsetup-bin fuse3 openssl
     # Generators, lint and the test runner.
     echo python3
     # To make test programs for the guest, and look into them.

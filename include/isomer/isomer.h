@@ -77,6 +77,10 @@ struct isomer_run_options {
 /* The version, e.g. "0.1.0". */
 const char *isomer_version(void);
 
+/* A size as people write it: bytes, or a number (1.5, too) with K, M, G, T, P or E, powers of 1024,
+ * also as KB or KiB. Returns false for anything else and for what 64 bits do not hold. */
+bool isomer_parse_size(const char *text, uint64_t *size);
+
 /* Runs the guest program argv[0] with arguments argv[1..argc-1] and environment envp (both
  * NULL-terminated). argv[0] is a path, or a name without '/' that is looked up in the PATH of
  * envp. Returns only if it cannot be run: ISOMER_EXIT_CANNOT_RUN, _NOT_FOUND, or _FAILURE if the

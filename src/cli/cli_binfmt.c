@@ -503,13 +503,15 @@ static int print_status(const char *dir)
 
 int cli_binfmt(struct cli_args *args, int argc, char **argv)
 {
-    struct cli_command rest = *cli_find("binfmt");
+    char *own[] = {"binfmt"}, path[CLI_PATH];
+    int words;
+    struct cli_command rest = *cli_find(1, own, path, &words);
     const char *dir, *verb = argc ? argv[0] : "";
     struct entry e;
 
     if (!args->binfmt.user && argc) { /* options may follow the verb */
         rest.min_args = rest.max_args = 0;
-        if (cli_parse(&rest, args, argc - 1, argv + 1) < 0)
+        if (cli_parse(&rest, path, args, argc - 1, argv + 1) < 0)
             return ISOMER_EXIT_USAGE;
     }
     dir = args->binfmt.dir ? args->binfmt.dir : CLI_BINFMT_DIR;

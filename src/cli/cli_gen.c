@@ -35,7 +35,7 @@ static void man_notes(FILE *out, const char *title, const struct cli_note *notes
 
 static void man_option(FILE *out, const struct cli_option *option)
 {
-    bool optional = option->type == CLI_TEST;
+    bool optional = !cli_takes_value(option);
 
     fputs(".TP\n", out);
     if (option->letter)
@@ -51,6 +51,21 @@ static void man_option(FILE *out, const struct cli_option *option)
     fputc('\n', out);
 }
 
+static void man_synopsis(void *context, const char *path, const struct cli_command *c)
+{
+    fprintf(context, "%s.B isomer %s\n", c == cli_commands ? "" : ".br\n", path);
+    fprintf(context, "%s%s\n", c->options ? "[OPTION...] " : "", *c->usage ? c->usage : "\\&");
+}
+
+static void man_command(void *context, const char *path, const struct cli_command *c)
+{
+    fprintf(context, ".SS isomer %s\n", path);
+    man_text(context, c->text ? c->text : c->summary);
+    fputs(c->text ? "\n" : ".\n", context);
+    for (const struct cli_option *o = c->options; o && o->name; o++)
+        man_option(context, o);
+}
+
 void cli_print_man(FILE *out)
 {
     fprintf(out,
@@ -58,20 +73,11 @@ void cli_print_man(FILE *out)
             ".SH NAME\nisomer \\- run software made for one machine on another\n"
             ".SH SYNOPSIS\n",
             isomer_version());
-    for (const struct cli_command *c = cli_commands; c->name; c++) {
-        fprintf(out, "%s.B isomer %s\n", c == cli_commands ? "" : ".br\n", c->name);
-        fprintf(out, "%s%s\n", c->options ? "[OPTION...] " : "", *c->usage ? c->usage : "\\&");
-    }
+    cli_each(man_synopsis, out, true);
     fputs(".SH DESCRIPTION\nIsomer translates programs of another machine into code of this one "
           "while they run.\n.SH COMMANDS\n",
           out);
-    for (const struct cli_command *c = cli_commands; c->name; c++) {
-        fprintf(out, ".SS isomer %s\n", c->name);
-        man_text(out, c->text ? c->text : c->summary);
-        fputs(c->text ? "\n" : ".\n", out);
-        for (const struct cli_option *o = c->options; o && o->name; o++)
-            man_option(out, o);
-    }
+    cli_each(man_command, out, false);
     man_notes(out, "ENVIRONMENT", cli_environment);
     man_notes(out, "EXIT STATUS", cli_exits);
     man_notes(out, "EXAMPLES", cli_examples);
@@ -79,54 +85,63 @@ void cli_print_man(FILE *out)
 
 /* ---- completion for bash --------------------------------------------------------------- */
 
-static void completion_commands(FILE *out)
+static void completion_names(FILE *out, const struct cli_command *table)
 {
-    for (const struct cli_command *c = cli_commands; c->name; c++)
-        fprintf(out, "%s%s", c == cli_commands ? "" : " ", c->name);
+    for (const char *separator = ""; table->name; table++, separator = " ")
+        fprintf(out, "%s%s", separator, table->name);
 }
 
-static void completion_case(FILE *out, const struct cli_command *command)
+/* What may stand behind the words of a command. `at`: how many words those are. */
+static void completion_case(void *context, const char *path, const struct cli_command *command)
 {
     const char *separator = "";
+    int at = 1;
+    FILE *out = context;
 
-    fprintf(out, "    %s)\n        options='", command->name);
+    for (const char *p = path; *p; p++)
+        at += *p == ' ';
+    fprintf(out, "    '%s '*)\n        at=%d options='", path, at);
     for (const struct cli_option *o = command->options; o && o->name; o++) {
         fprintf(out, "%s--%s%s", separator, o->name, cli_takes_value(o) ? "=" : "");
         separator = " ";
     }
     fputs("'\n        words='", out);
-    if (command->words && strcmp(command->words, "@commands") == 0)
-        completion_commands(out);
+    if (command->commands)
+        completion_names(out, command->commands);
+    else if (command->words && strcmp(command->words, "@commands") == 0)
+        completion_names(out, cli_commands);
     else if (command->words)
         fputs(command->words, out);
-    fprintf(out, "'\n        files=%s ;;\n",
-            command->max_args == 0 || (command->words && command->max_args == 1) ? "" : "1");
+    fprintf(out, "'\n        files=%s ;;&\n",
+            command->max_args == 0 || command->commands ||
+            (command->words && command->max_args == 1) ? "" : "1");
 }
 
 void cli_print_completion(FILE *out)
 {
     fputs("# bash completion for isomer, made from its table of commands\n"
           "_isomer() {\n"
-          "    local cur=${COMP_WORDS[COMP_CWORD]} options= words= files=\n"
+          "    local cur=${COMP_WORDS[COMP_CWORD]} options= words= files= at=0\n"
           "    COMPREPLY=()\n"
           "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
           "        COMPREPLY=($(compgen -W '",
           out);
-    completion_commands(out);
+    completion_names(out, cli_commands);
+    /* the longest command that matches is the last that does */
     fputs("' -- \"$cur\"))\n"
           "        return\n"
           "    fi\n"
-          "    case ${COMP_WORDS[1]} in\n",
+          "    case \"${COMP_WORDS[*]:1:COMP_CWORD-1} \" in\n",
           out);
-    for (const struct cli_command *c = cli_commands; c->name; c++)
-        completion_case(out, c);
-    fputs("    esac\n"
+    cli_each(completion_case, out, false);
+    fputs("    *) ;;\n"
+          "    esac\n"
           "    case $cur in\n"
           "    -*) COMPREPLY=($(compgen -W \"$options\" -- \"$cur\"))\n"
           "        [[ ${COMPREPLY-} == *= ]] && compopt -o nospace\n"
           "        return ;;\n"
           "    esac\n"
-          "    if [ -n \"$words\" ] && [ \"$COMP_CWORD\" -eq 2 ]; then\n"
+          "    if [ -n \"$words\" ] && [ \"$COMP_CWORD\" -eq $((at + 1)) ]; then\n"
           "        COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
           "    elif [ -n \"$files\" ]; then\n"
           "        COMPREPLY=($(compgen -f -- \"$cur\"))\n"

@@ -41,13 +41,14 @@ static void print_entry(FILE *out, const char *name, const char *help, int colum
 
 static void option_name(const struct cli_option *option, char *text, size_t size)
 {
-    const char *optional = option->type == CLI_TEST ? "[=" : "=";
+    bool must = cli_takes_value(option);
     char letter[8] = "    ";
 
     if (option->letter)
         snprintf(letter, sizeof letter, "-%c, ", option->letter);
-    snprintf(text, size, "%s--%s%s%s%s", letter, option->name, option->arg ? optional : "",
-             option->arg ? option->arg : "", option->type == CLI_TEST ? "]" : "");
+    snprintf(text, size, "%s--%s%s%s%s", letter, option->name,
+             !option->arg ? "" : must ? "=" : "[=", option->arg ? option->arg : "",
+             option->arg && !must ? "]" : "");
 }
 
 static void print_notes(FILE *out, const char *title, const struct cli_note *notes, int column)
@@ -67,16 +68,25 @@ void cli_print_overview(FILE *out)
     fprintf(out, "\n`isomer help COMMAND` explains a command; `man isomer` has it all.\n");
 }
 
-void cli_print_command(FILE *out, const struct cli_command *command)
+static void print_commands(FILE *out, const struct cli_command *table)
+{
+    fputs("\nCommands:\n", out);
+    for (; table->name; table++)
+        print_entry(out, table->name, table->summary, 12);
+}
+
+void cli_print_command(FILE *out, const char *path, const struct cli_command *command)
 {
     char name[80];
 
-    fprintf(out, "isomer %s: %s\n\nusage: isomer %s%s %s\n", command->name, command->summary,
-            command->name, command->options ? " [OPTION...]" : "", command->usage);
+    fprintf(out, "isomer %s: %s\n\nusage: isomer %s%s %s\n", path, command->summary, path,
+            command->options ? " [OPTION...]" : "", command->usage);
     if (command->text) {
         fputc('\n', out);
         print_words(out, command->text, 0, 0);
     }
+    if (command->commands)
+        print_commands(out, command->commands);
     if (command->options)
         fputs("\nOptions:\n", out);
     for (const struct cli_option *o = command->options; o && o->name; o++) {
@@ -92,16 +102,20 @@ void cli_print_command(FILE *out, const struct cli_command *command)
 int cli_help(struct cli_args *args, int argc, char **argv)
 {
     const struct cli_command *command;
+    char path[CLI_PATH];
+    int words;
 
     (void)args;
     if (argc == 0) {
         cli_print_overview(stdout);
         return ISOMER_EXIT_OK;
     }
-    command = cli_find(argv[0]);
+    command = cli_find(argc, argv, path, &words);
     if (!command)
-        return cli_error("help: no command '%s' (see: isomer help)", argv[0]);
-    cli_print_command(stdout, command);
+        return ISOMER_EXIT_USAGE;
+    if (words < argc)
+        return cli_error("help: %s has no command '%s'", path, argv[words]);
+    cli_print_command(stdout, path, command);
     return ISOMER_EXIT_OK;
 }
 

@@ -44,11 +44,26 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
+/* One command: its own --help, options, handler. */
+static int run_command(const struct cli_command *command, const char *path,
+                       struct cli_args *args, int argc, char **argv)
+{
+    int first = cli_parse(command, path, args, argc, argv);
+
+    if (first < 0)
+        return ISOMER_EXIT_USAGE;
+    argc -= first;
+    argv += first;
+    return command->disk ? command->disk(&args->disk, argc, argv)
+                         : command->handler(args, argc, argv);
+}
+
 int main(int argc, char **argv, char **envp)
 {
     const struct cli_command *command;
     struct cli_args args = {0};
-    int first, status;
+    char path[CLI_PATH];
+    int words, status;
 
     if (argc && strcmp(base_name(argv[0]), CLI_INTERPRETER) == 0)
         return copy_environment(&args, envp) ? cli_interpreter(&args, argc, argv)
@@ -59,19 +74,22 @@ int main(int argc, char **argv, char **envp)
     }
     if (top_option(argv[1]))
         return ISOMER_EXIT_OK;
-    command = cli_find(argv[1]);
+    if (argv[1][0] == '-')
+        return cli_error("no option %s before a command (see: isomer help)", argv[1]);
+    command = cli_find(argc - 1, argv + 1, path, &words);
     if (!command)
-        return cli_error("no command '%s' (see: isomer help)", argv[1]);
-    argc -= 2;
-    argv += 2;
-    if (wants_help(argc, argv)) {
-        cli_print_command(stdout, command);
+        return ISOMER_EXIT_USAGE;
+    if (wants_help(argc - 1 - words, argv + 1 + words)) {
+        cli_print_command(stdout, path, command);
         return ISOMER_EXIT_OK;
     }
+    if (command->commands)
+        return cli_error("%s: which command? (see: isomer help %s)", path, path);
+    if (!command->handler && !command->disk)
+        return cli_disk(argc, argv);
     if (!copy_environment(&args, envp))
         return cli_error("no memory");
-    first = cli_parse(command, &args, argc, argv);
-    status = first < 0 ? ISOMER_EXIT_USAGE : command->handler(&args, argc - first, argv + first);
+    status = run_command(command, path, &args, argc - 1 - words, argv + 1 + words);
     free(args.env);
     return status;
 }

@@ -18,9 +18,14 @@ int cli_error(const char *format, ...)
     return ISOMER_EXIT_USAGE;
 }
 
+bool cli_may_take_value(const struct cli_option *option)
+{
+    return option->type != CLI_FLAG && option->type != CLI_ENGINE;
+}
+
 bool cli_takes_value(const struct cli_option *option)
 {
-    return option->type != CLI_FLAG && option->type != CLI_ENGINE && option->type != CLI_TEST;
+    return cli_may_take_value(option) && option->type != CLI_TEST && option->type != CLI_WORD_MAY;
 }
 
 /* ---- values ---------------------------------------------------------------------------- */
@@ -37,25 +42,22 @@ static bool parse_number(const char *text, const char **end, uint64_t *value)
     return errno == 0;
 }
 
-static bool parse_size(const char *text, uint64_t *value)
+/* Whether text is one of the words of list, a|b|c. */
+static bool is_word(const char *text, const char *list)
+{
+    size_t length = strlen(text);
+
+    for (; *list; list += strcspn(list, "|"), list += *list == '|')
+        if (strcspn(list, "|") == length && strncmp(list, text, length) == 0)
+            return true;
+    return false;
+}
+
+static bool parse_whole(const char *text, uint64_t *value)
 {
     const char *end;
-    int shift = 0;
 
-    if (!parse_number(text, &end, value))
-        return false;
-    if (*end == 'K' || *end == 'k')
-        shift = 10;
-    else if (*end == 'M' || *end == 'm')
-        shift = 20;
-    else if (*end == 'G' || *end == 'g')
-        shift = 30;
-    if (shift)
-        end++;
-    if (*end || *value == 0 || *value > UINT64_MAX >> shift)
-        return false;
-    *value <<= shift;
-    return true;
+    return parse_number(text, &end, value) && !*end;
 }
 
 static bool parse_seed(const char *text, struct cli_args *args)
@@ -127,10 +129,17 @@ static bool store(const struct cli_option *option, struct cli_args *args, char *
     case CLI_STRING:
         *(const char **)field = value;
         return true;
+    case CLI_WORD:
+    case CLI_WORD_MAY:
+        *(const char **)field = value ? value : "";
+        return !value || is_word(value, option->arg);
     case CLI_LIST:
         return list_add(field, value);
     case CLI_SIZE:
-        return parse_size(value, field);
+        return isomer_parse_size(value, field) &&
+               (*(uint64_t *)field || option->value == CLI_ZERO_TOO);
+    case CLI_NUMBER:
+        return parse_whole(value, field);
     case CLI_SEED:
         return parse_seed(value, args);
     case CLI_TEST:
@@ -162,9 +171,18 @@ static const struct cli_option *find_option(const struct cli_command *command, c
     return NULL;
 }
 
+static int bad_value(const char *path, const struct cli_option *option, const char *value)
+{
+    if (option->type == CLI_WORD || option->type == CLI_WORD_MAY)
+        cli_error("%s: option --%s: '%s' is none of %s", path, option->name, value, option->arg);
+    else
+        cli_error("%s: option --%s: '%s' is not a %s", path, option->name, value, option->arg);
+    return -1;
+}
+
 /* Parses argv[i]; returns the index of the next argument, or -1. */
-static int parse_option(const struct cli_command *command, struct cli_args *args, int argc,
-                        char **argv, int i)
+static int parse_option(const struct cli_command *command, const char *path,
+                        struct cli_args *args, int argc, char **argv, int i)
 {
     bool is_long = argv[i][1] == '-';
     char *text = argv[i] + (is_long ? 2 : 1);
@@ -172,52 +190,63 @@ static int parse_option(const struct cli_command *command, struct cli_args *args
     char *value = NULL;
 
     if (!option) {
-        cli_error("%s: no option %s (see: isomer help %s)", command->name, argv[i],
-                  command->name);
+        cli_error("%s: no option %s (see: isomer help %s)", path, argv[i], path);
         return -1;
     }
     if (is_long)
         value = strchr(text, '=') ? strchr(text, '=') + 1 : NULL;
     else if (text[1])
         value = text + 1;
-    if (!cli_takes_value(option) && value && option->type != CLI_TEST) {
-        cli_error("%s: option --%s takes no value", command->name, option->name);
+    if (!cli_may_take_value(option) && value) {
+        cli_error("%s: option --%s takes no value", path, option->name);
         return -1;
     }
     i++;
     if (cli_takes_value(option) && !value) {
         if (i >= argc) {
-            cli_error("%s: option --%s needs a value: %s", command->name, option->name,
-                      option->arg);
+            cli_error("%s: option --%s needs a value: %s", path, option->name, option->arg);
             return -1;
         }
         value = argv[i++];
     }
-    if (!store(option, args, value)) {
-        cli_error("%s: option --%s: '%s' is not a %s", command->name, option->name, value,
-                  option->arg);
-        return -1;
-    }
-    return i;
+    return store(option, args, value) ? i : bad_value(path, option, value);
 }
 
-int cli_parse(const struct cli_command *command, struct cli_args *args, int argc, char **argv)
+/* A disk command's size may be -1G; only what follows a dash as a letter is an option. */
+static bool is_option(const struct cli_command *command, const char *text)
 {
-    int i = 0, count;
+    return text[0] == '-' && text[1] && !(command->disk && text[1] >= '0' && text[1] <= '9');
+}
 
-    while (i < argc && argv[i][0] == '-' && argv[i][1]) {
-        if (strcmp(argv[i], "--") == 0) {
+int cli_parse(const struct cli_command *command, const char *path, struct cli_args *args, int argc,
+              char **argv)
+{
+    int i = 0, count = 0;
+    bool options = true;
+
+    /* positional arguments are moved to the front of what has been read */
+    while (i < argc && (options || command->disk)) {
+        if (options && strcmp(argv[i], "--") == 0) {
+            options = false;
             i++;
+        } else if (options && is_option(command, argv[i])) {
+            i = parse_option(command, path, args, argc, argv, i);
+            if (i < 0)
+                return -1;
+        } else if (command->disk) {
+            argv[count++] = argv[i++];
+        } else {
             break;
         }
-        i = parse_option(command, args, argc, argv, i);
-        if (i < 0)
-            return -1;
+    }
+    if (command->disk) {
+        i = argc - count;
+        memmove(argv + i, argv, (size_t)count * sizeof *argv);
     }
     count = argc - i;
     if (count < command->min_args || (command->max_args >= 0 && count > command->max_args)) {
-        cli_error("usage: isomer %s%s %s (see: isomer help %s)", command->name,
-                  command->options ? " [OPTION...]" : "", command->usage, command->name);
+        cli_error("usage: isomer %s%s %s (see: isomer help %s)", path,
+                  command->options ? " [OPTION...]" : "", command->usage, path);
         return -1;
     }
     return i;

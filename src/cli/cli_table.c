@@ -119,7 +119,11 @@ const struct cli_command cli_commands[] = {
      "Looks at what isomer needs or can use. Each line is ok, warn or fail, the last two with "
      "what can be done. The exit status is 1 if any is fail.",
      doctor_options, 0, 0, "", cli_doctor},
-    {"help", "explain a command", "[COMMAND]", NULL, NULL, 0, 1, "@commands", cli_help},
+    {"disk", "make, inspect, convert and serve virtual disks", "COMMAND [OPTION...] [ARGUMENT...]",
+     "Virtual disks in host files: raw, qcow2 and what others use. Sizes are bytes, or numbers "
+     "with K, M, G or T (10G, 1.5T). Options may stand anywhere.",
+     NULL, 1, -1, NULL, NULL, cli_disk_commands},
+    {"help", "explain a command", "[COMMAND...]", NULL, NULL, 0, 3, "@commands", cli_help},
     {"version", "print the version", "", NULL, NULL, 0, 0, "", cli_version},
     {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL},
 };
@@ -142,7 +146,7 @@ const struct cli_note cli_exits[] = {
     {"any other", "The exit status of the program; if a signal ended it, the same signal ends "
                   "isomer."},
     {"1", "isomer explain, ir: the input is wrong; binfmt, doctor: something is missing or "
-          "failed."},
+          "failed; disk: an image or the environment is to blame, or compare found a difference."},
     {"2", "An option or argument makes no sense."},
     {"126", "The program is not executable here: wrong format, wrong architecture, damaged."},
     {"127", "The program, or the dynamic linker it asks for, was not found."},
@@ -160,13 +164,60 @@ const struct cli_note cli_examples[] = {
     {"isomer binfmt --user -- chroot ~/riscv64-root", "Enter a RISC-V root file system without "
                                                       "being root."},
     {"isomer explain ./hello main", "Show what became of a function."},
+    {"isomer disk create -b base.qcow2 vm.qcow2", "A disk that begins as base.qcow2 and keeps only "
+                                                  "what is changed."},
+    {"isomer disk convert -c vm.raw vm.qcow2", "Compress a disk."},
+    {"isomer disk serve -k vm.sock vm.qcow2", "Let NBD clients use a disk."},
     {NULL, NULL},
 };
 
-const struct cli_command *cli_find(const char *name)
+/* ---- along the tables ------------------------------------------------------------------- */
+
+static const struct cli_command *find_in(const struct cli_command *table, const char *name)
 {
-    for (const struct cli_command *command = cli_commands; command->name; command++)
-        if (strcmp(command->name, name) == 0)
-            return command;
+    for (; table->name; table++)
+        if (strcmp(table->name, name) == 0)
+            return table;
     return NULL;
+}
+
+const struct cli_command *cli_find(int argc, char **argv, char *path, int *words)
+{
+    const struct cli_command *table = cli_commands, *found = NULL, *next;
+
+    path[0] = 0;
+    for (*words = 0; *words < argc && table && argv[*words][0] != '-'; ++*words) {
+        next = find_in(table, argv[*words]);
+        if (!next) {
+            cli_error("no command '%s%s%s' (see: isomer help%s%s)", path, *path ? " " : "",
+                      argv[*words], *path ? " " : "", path);
+            return NULL;
+        }
+        found = next;
+        snprintf(path + strlen(path), CLI_PATH - strlen(path), "%s%s", *path ? " " : "",
+                 found->name);
+        table = found->commands;
+    }
+    return found;
+}
+
+static void each_in(const struct cli_command *table, const char *prefix,
+                    void (*fn)(void *, const char *, const struct cli_command *), void *context,
+                    bool leaves)
+{
+    char path[2 * CLI_PATH];
+
+    for (; table->name; table++) {
+        snprintf(path, sizeof path, "%.*s%s%s", CLI_PATH, prefix, *prefix ? " " : "", table->name);
+        if (!leaves || !table->commands)
+            fn(context, path, table);
+        if (table->commands)
+            each_in(table->commands, path, fn, context, leaves);
+    }
+}
+
+void cli_each(void (*fn)(void *context, const char *path, const struct cli_command *command),
+              void *context, bool leaves)
+{
+    each_in(cli_commands, "", fn, context, leaves);
 }

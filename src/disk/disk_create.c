@@ -9,7 +9,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-static char *temporary_name(const char *path)
+char *disk_temporary_name(const char *path)
 {
     static _Atomic unsigned count;
     struct base_text name = {0};
@@ -18,7 +18,7 @@ static char *temporary_name(const char *path)
     return name.data;
 }
 
-static int sync_folder(const char *path)
+int disk_sync_folder(const char *path)
 {
     char *folder = base_strdup(path);
     char *slash = strrchr(folder, '/');
@@ -50,8 +50,7 @@ static int take_name(const char *temporary, const char *path, bool overwrite)
     return access(path, F_OK) == 0 ? -EEXIST : rename(temporary, path) < 0 ? -errno : 0;
 }
 
-/* What is replaced must not be in use: its lock is held until the new one has its name. */
-static int lock_old(const char *path, struct disk_file **old, struct base_text *error)
+int disk_lock_old(const char *path, struct disk_file **old, struct base_text *error)
 {
     int r = disk_file_open(path, DISK_FILE_WRITE, NULL, NULL, old, NULL);
 
@@ -95,9 +94,9 @@ static int look_at_backing(const char *path, struct disk_create_options *o,
 static int create_at(const char *path, const struct disk_driver *drv,
                      const struct disk_create_options *o, struct base_text *error)
 {
-    char *temporary = temporary_name(path);
+    char *temporary = disk_temporary_name(path);
     struct disk_file *f, *old = NULL;
-    int r = o->overwrite ? lock_old(path, &old, error) : 0;
+    int r = o->overwrite ? disk_lock_old(path, &old, error) : 0;
 
     if (!r)
         r = disk_file_open(temporary, DISK_FILE_WRITE | DISK_FILE_CREATE, o->file_ops,
@@ -114,7 +113,7 @@ static int create_at(const char *path, const struct disk_driver *drv,
         disk_error(error, r, path, "%s%s", strerror(-r),
                    r == -EEXIST ? ": choose another name, or say that it may be replaced" : "");
     if (!r)
-        r = sync_folder(path);
+        r = disk_sync_folder(path);
     if (r < 0)
         unlink(temporary);
     disk_file_close(old);

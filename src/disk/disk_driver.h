@@ -137,6 +137,14 @@ void disk_fail(struct disk *d, int result, const char *fmt, ...)
 int disk_error(struct base_text *error, int result, const char *path, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* A name beside path that nobody else uses; free() it. */
+char *disk_temporary_name(const char *path);
+/* Flushes the folder that path is in: the name itself is then safe. */
+int disk_sync_folder(const char *path);
+/* What is replaced must not be in use: locks it until *old is closed. *old stays NULL if there is
+ * nothing. */
+int disk_lock_old(const char *path, struct disk_file **old, struct base_text *error);
+
 void disk_fact_number(struct disk_info *i, const char *name, uint64_t v);
 void disk_fact_bool(struct disk_info *i, const char *name, bool v);
 void disk_fact_text(struct disk_info *i, const char *name, const char *v);
