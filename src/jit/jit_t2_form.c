@@ -151,7 +151,7 @@ static bool as_before(struct ir_func *f, const struct t2_insn *i, const struct i
     if (w->len != i->len)
         return false;
     if (i->kind == IR_FLOW_BRANCH) /* a condition that is known now is one, too */
-        return w->kind == IR_FLOW_BRANCH || ir_is_const(w->cond);
+        return w->kind == IR_FLOW_BRANCH || w->kind == IR_FLOW_NEXT || w->kind == IR_FLOW_JUMP;
     return w->kind == i->kind && (!i->direct || ir_is_const(w->target));
 }
 
@@ -173,6 +173,8 @@ static bool emit_block(struct t2_form *m, unsigned n)
             m->why = "tier 2: an instruction folds in two ways";
             return false;
         }
+        if (i->kind == IR_FLOW_BRANCH && w.kind != IR_FLOW_BRANCH)
+            w.cond = ir_ki(f, IR_I1, w.kind == IR_FLOW_JUMP);
         if (last) {
             end_block(m, b, i, &w);
             return true;

@@ -22,6 +22,8 @@ MODES = [
     ("dynamic", ["-L", SYSROOT], False),
     ("interpreter", ["--interpreter"], True),
     ("deopt", ["--test-deopt", "--seed=1"], True),
+    ("tier2", ["--tier2=on"], True),
+    ("tier2-always", ["--tier2=always"], True),
 ]
 
 

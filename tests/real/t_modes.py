@@ -23,6 +23,10 @@ MODES = {
     "tiny cache": ["--cache-size=256K"],
     "tiny cache, deopt": ["--cache-size=256K", f"--test-deopt={SEED}"],
     "no links": ["--no-link"],
+    "tier 2": ["--tier2=on"],
+    "tier 2 at once": ["--tier2=always"],
+    "tier 2 at once, tiny cache": ["--tier2=always", "--cache-size=512K"],
+    "tier 2, deopt": ["--tier2=sync", f"--test-deopt={SEED}", f"--test-ra={SEED}"],
     "no BMI": ["--cpu-features=-bmi"],
     "plain x86-64-v2": ["--cpu-features=-avx512,-avx2,-bmi,-fma"],
 }
