@@ -156,6 +156,7 @@ struct jit_exit_out {
     uint16_t trap;     /* enum ir_trap */
     uint32_t info;
     uint64_t key;      /* target key, or the pc a trap is at */
+    uint16_t counter;  /* tier 2: number + 1 of the counter it counts down, or 0 */
 };
 
 /* A point in the code that may fault, by offset of the instruction (or of the

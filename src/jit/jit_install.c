@@ -159,6 +159,7 @@ static void make_exit(struct installer *s, uint32_t n, const struct jit_exit_out
                            .kind = o->kind,
                            .mode = (uint8_t)(s->r->key >> 60),
                            .by_stub = jump,
+                           .counter = o->counter,
                            .back = o->is_back,
                            .call = o->is_call,
                            .fixed = s->r->reform || o->kind != JIT_EXIT_DIRECT};

@@ -124,6 +124,7 @@ struct jit_exit {
     uint16_t trap;
     uint8_t kind;
     uint8_t mode;              /* of its region */
+    uint16_t counter;          /* as in jit_exit_out */
     bool by_stub;              /* linked by the jump in front of the stub */
     bool fixed;                /* never linked: what follows depends on more than the pc */
     bool linked;
@@ -389,6 +390,9 @@ void jit_t2_vcpu_init(struct jit_vcpu *v);
 /* Code at pc is hot (no lock, in_code clear): makes it a tier-2 region now or soon.
  * Returns how often it may run until it is asked for again. */
 uint32_t jit_t2_hot(struct jit_vcpu *v, uint64_t pc);
+/* The same for the exit to target of the tier-2 region of key: makes the region anew
+ * if target will then be inside. */
+uint32_t jit_t2_exit_hot(struct jit_vcpu *v, uint64_t key, uint64_t target);
 /* With the lock: guest code has changed, everything was flushed. */
 void jit_t2_forget(struct jit *j, uint64_t start, uint64_t len, bool changed_only);
 void jit_t2_flushed(struct jit *j);

@@ -381,6 +381,19 @@ uint64_t jit_exit_pc(struct jit_vcpu *v)
     return j->cfg.guest->mode ? e->key ^ (uint64_t)e->mode << 60 : e->key;
 }
 
+/* An exit of tier 2 that was taken often. */
+static void after_hot_exit(struct jit_vcpu *v, const struct jit_exit *e)
+{
+    struct jit *j = v->jit;
+    const struct jit_region *r =
+        jit_region_by_code(j, (uint64_t)(uintptr_t)(j->p->cache.rx + e->stub));
+    uint64_t key = r->key, target = e->key;
+    uint32_t *counter = &v->hot[e->counter - 1];
+    j->stats.exits_hot++;
+    jit_code_end(v);
+    *counter = jit_t2_exit_hot(v, key, target);
+}
+
 /* Acts on exit_id; *from is the exit to link if it is a direct one. */
 static int after_code(struct jit_vcpu *v, uint32_t *from)
 {
@@ -405,7 +418,10 @@ static int after_code(struct jit_vcpu *v, uint32_t *from)
     if (e->kind == JIT_EXIT_TRAPPED)
         return stop_trap(v, e->trap, e->info);
     j->stats.exits_direct++;
-    *from = v->exit_id;
+    if (base_unlikely(e->counter && (int32_t)v->hot[e->counter - 1] < 0))
+        after_hot_exit(v, e); /* and what e says may be gone */
+    else
+        *from = v->exit_id;
     return GO_ON;
 }
 

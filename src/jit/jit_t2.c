@@ -198,14 +198,16 @@ static void verify(const struct ir_func *f)
     base_bug(__FILE__, __LINE__, "formed region is not valid IR: %s\n%s", error.data, text.data);
 }
 
-/* Makes a region for k; returns why not. */
-static const char *request(struct jit_vcpu *v, struct jit_t2_key *k)
+/* Makes a region for k, if not 0 only if target is inside; returns why not. */
+static const char *request(struct jit_vcpu *v, struct jit_t2_key *k, uint64_t target)
 {
     struct jit *j = v->jit;
     struct jit_t2 *t = j->p->t2;
     uint64_t start = base_thread_cpu_ns();
-    k->tries++;
     const char *why = form_guarded(v, jit_pc_of_key(k->key), jit_mode_of_key(k->key));
+    if (!why && target && !jit_t2_inside(&t->graph, target))
+        return "exit that would stay one"; /* and that costs no try */
+    k->tries++;
     if (why)
         return why;
     j->stats.t2_form_ns += base_thread_cpu_ns() - start;
@@ -234,7 +236,7 @@ static uint32_t hot(struct jit_vcpu *v, uint64_t key)
         return SOON;
     if (k->tries >= JIT_PARAM_t2_tries)
         return NEVER;
-    const char *why = request(v, k);
+    const char *why = request(v, k, 0);
     if (why)
         give_up(j, why);
     return SOON << 2 * k->tries;
@@ -245,6 +247,24 @@ uint32_t jit_t2_hot(struct jit_vcpu *v, uint64_t pc)
     struct jit *j = v->jit;
     pthread_mutex_lock(&j->p->lock);
     uint32_t n = hot(v, jit_key(pc, jit_mode_of(v)));
+    pthread_mutex_unlock(&j->p->lock);
+    return n;
+}
+
+uint32_t jit_t2_exit_hot(struct jit_vcpu *v, uint64_t key, uint64_t target)
+{
+    struct jit *j = v->jit;
+    pthread_mutex_lock(&j->p->lock);
+    struct jit_t2_key *k = key_of(j->p->t2, key);
+    const struct jit_region *r = jit_find(j->p, key);
+    const char *why = NULL;
+    uint32_t n = NEVER;
+    if (k->pending || j->p->t2->njobs >= JIT_PARAM_t2_queue)
+        n = SOON;
+    else if (r && r->tier == 2 && k->tries < JIT_PARAM_t2_tries)
+        why = request(v, k, jit_pc_of_key(target));
+    if (why)
+        jit_gave_up(j, 2, why);
     pthread_mutex_unlock(&j->p->lock);
     return n;
 }

@@ -71,6 +71,8 @@ struct t2_graph {
 
 /* Finds the region at pc (lock held). NULL, or why there is none. */
 const char *jit_t2_graph(struct t2_graph *g, uint64_t pc);
+/* Is the instruction at pc in it? */
+bool jit_t2_inside(const struct t2_graph *g, uint64_t pc);
 /* Lifts the instruction at pc to the end of f, IMARK included; with poll, one
  * stands behind that. False: not there, or not for tier 2 (f is as before). */
 bool jit_t2_lift(struct t2_graph *g, struct ir_func *f, uint64_t pc, bool poll,

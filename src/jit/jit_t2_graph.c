@@ -500,3 +500,17 @@ const char *jit_t2_graph(struct t2_graph *g, uint64_t pc)
     }
     return NULL;
 }
+
+bool jit_t2_inside(const struct t2_graph *g, uint64_t pc)
+{
+    for (unsigned k = 0; k < g->norder; k++) {
+        const struct t2_block *b = &g->block[g->order[k]];
+        for (unsigned i = b->first;; i = g->insn[i].next) {
+            if (g->insn[i].pc == pc)
+                return true;
+            if (i == b->last)
+                break;
+        }
+    }
+    return false;
+}

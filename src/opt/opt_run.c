@@ -6,6 +6,7 @@
 const struct opt_pass opt_passes[] = {
     {"layout", "blocks in reverse post-order, loops contiguous, unreachable ones dropped",
      opt_layout_pass, true, false},
+    {"peel", "a first round by itself for a loop at the entry", opt_peel_pass, true, false},
     {"ssa", "slots become values, PHIs where they meet", opt_ssa_pass, true, false},
     {"gvn", "equal values once, known conditions", opt_gvn_pass, false, true},
     {"relayout", "layout again: branches may have become jumps", opt_layout_pass, false, false},

@@ -7,6 +7,7 @@
  *     x << n >> n                               x & (ones >> n), if the mask is 31 bits at most
  *     (x << n) < 0,  (x << n) >= 0              x & bit == 0 or not: a test of one bit
  *     x >> n & 1 == 0 or not                    the same
+ *     x & 0xffffffff                            zext (trunc.i32 x): no host has that constant short
  *     x & -c,  x & (c - 1)                      sel c, x, 0;  sel c, 0, x    (c an i1 as a number)
  *     sel c, x, 0 | sel c, 0, y                 sel c, x, y
  *     sel a < b, a, b                           min a, b; and the like

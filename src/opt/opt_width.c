@@ -18,9 +18,9 @@
  * operands' low 32 bits only, and that is the extension of those (opt_range.c says: s <= 32, or
  * u <= 32, a ZEXT then), or whose upper bits nobody asks for. Each use is narrow (TRUNC, an operand
  * of a narrow operation, a comparison of two that are extensions), of the state (PUT), or wide
- * (addresses and all others). Candidates with wide uses are given up, last instruction first, which
- * makes their own uses wide; a PHI stays narrow if that saves more extensions on the ways into it
- * than the one it then needs. Repeated until nothing changes.
+ * (addresses and all others). A candidate with wide uses is given up, which makes its own uses
+ * wide, unless extending its result is cheaper than extending what goes into it; last instruction
+ * first, and again until nothing changes.
  *
  * On the way: extensions of what is extended already, masks that mask nothing, comparisons that
  * the ranges decide.
@@ -168,14 +168,15 @@ static void opt_width_uses(struct opt_width *w, ir_ref r)
 
 /* ---- the decision ---------------------------------------------------- */
 
-/* An extension that costs something: a load extends by itself. */
+/* An extension that costs something: a load extends by itself, what is extended already stays. */
 static bool opt_width_is_extension(const struct opt_width *w, ir_ref r)
 {
-    const struct ir_ins *i = &w->f->ins[r];
+    const struct ir_ins *i = &w->f->ins[r], *t = &w->f->ins[i->a];
 
-    return !ir_is_const(r) && (i->op == IR_SEXT || i->op == IR_ZEXT) &&
-           ir_ty(w->f, i->a) == IR_I32 && w->f->ins[i->a].op != IR_LD &&
-           !(*(w->how + (r - IR_BIAS)) & OPT_W_WIDE);
+    if (ir_is_const(r) || (i->op != IR_SEXT && i->op != IR_ZEXT)) return false;
+    if (t->ty != IR_I32 || t->op == IR_LD || w->how[r - IR_BIAS] & OPT_W_WIDE) return false;
+    if (t->op != IR_TRUNC || ir_is_const(t->a) || ir_ty(w->f, t->a) != IR_I64) return true;
+    return i->op == IR_SEXT ? !opt_width_is_signed(w, t->a) : !opt_width_is_unsigned(w, t->a);
 }
 
 /* A PHI with wide uses: does it save more extensions than the one it needs? */
@@ -193,11 +194,29 @@ static bool opt_width_phi_pays(const struct opt_width *w, ir_ref r)
     return saved > cost;
 }
 
+/* Operand r would have to be extended if the operation were wide. */
+static bool opt_width_extends(const struct opt_width *w, ir_ref r)
+{
+    if (!r || ir_is_const(r) || ir_ty(w->f, r) != IR_I64 || w->how[r - IR_BIAS] & OPT_W_WIDE)
+        return false;
+    return w->how[r - IR_BIAS] & OPT_W_NARROW || opt_width_is_extension(w, r);
+}
+
+/* Another operation with wide uses: rather extend its result than its operands. Not what scales an
+ * index: an address does that for nothing. */
+static bool opt_width_pays(const struct opt_width *w, ir_ref r)
+{
+    const struct ir_ins *i = &w->f->ins[r];
+
+    if (i->op == IR_PHI) return opt_width_phi_pays(w, r);
+    if (i->op == IR_SHL) return false;
+    return opt_width_extends(w, i->a) || opt_width_extends(w, i->b) || opt_width_extends(w, i->c);
+}
+
 static bool opt_width_stays(const struct opt_width *w, ir_ref r)
 {
     if (!(w->how[r - IR_BIAS] & OPT_W_WIDE)) return true;
-    if (!opt_width_derivable(w, r)) return false;
-    return w->f->ins[r].op == IR_PHI && opt_width_phi_pays(w, r);
+    return opt_width_derivable(w, r) && opt_width_pays(w, r);
 }
 
 static void opt_width_decide(struct opt_width *w)
@@ -245,10 +264,20 @@ static ir_ref opt_width_low(struct opt_width *w, ir_ref r)
     return v ? v : ir_op1(dst, IR_TRUNC, IR_I32, opt_rebuild_map(w->b, r));
 }
 
-/* The 64 bits of old value r, whose low 32 are v. */
+/* The 64 bits of old value r, whose low 32 are v. Where either extension is right, zeros: a host's
+ * 32-bit operation may have put them there. */
 static ir_ref opt_width_extend(struct opt_width *w, ir_ref r, ir_ref v)
 {
-    return ir_op1(w->b->dst, opt_width_is_signed(w, r) ? IR_SEXT : IR_ZEXT, IR_I64, v);
+    return ir_op1(w->b->dst, opt_width_is_unsigned(w, r) ? IR_ZEXT : IR_SEXT, IR_I64, v);
+}
+
+/* i masks with ones all that may be set in its operand. */
+static bool opt_width_masks_nothing(const struct opt_width *w, const struct ir_ins *i)
+{
+    unsigned bits = opt_width_range(w, i->a).u;
+
+    if (i->op != IR_AND || !opt_width_k(w->f, i->b) || bits > 63) return false;
+    return !(~ir_kval(w->f, i->b) & (((uint64_t)1 << bits) - 1));
 }
 
 static ir_ref opt_width_narrow(struct opt_width *w, const struct ir_ins *i)
@@ -257,6 +286,7 @@ static ir_ref opt_width_narrow(struct opt_width *w, const struct ir_ins *i)
     ir_ref a, b;
     uint64_t k;
 
+    if (opt_width_masks_nothing(w, i)) return opt_width_low(w, i->a);
     switch (i->op) {
     case IR_SEL:
         a = opt_rebuild_map(w->b, i->a);
@@ -295,17 +325,16 @@ static ir_ref opt_width_identity(struct opt_width *w, const struct ir_ins *i)
     switch (i->op) {
     case IR_SEXT:
     case IR_ZEXT: /* of the low bits of something that is extended already */
+        if (!ir_is_const(i->a) && i->op == IR_SEXT && t->op != IR_TRUNC &&
+            opt_width_range(w, i->a).u < ir_type_bits(t->ty))
+            return ir_op1(w->b->dst, IR_ZEXT, i->ty, opt_rebuild_map(w->b, i->a));
         if (ir_is_const(i->a) || t->op != IR_TRUNC || ir_ty(f, t->a) != i->ty) return IR_NIL;
         bits = ir_type_bits(t->ty);
         if (i->op == IR_SEXT ? opt_width_range(w, t->a).s > bits
                              : opt_width_range(w, t->a).u > bits)
             return IR_NIL;
         return opt_rebuild_map(w->b, t->a);
-    case IR_AND: /* a mask of ones over all that may be set */
-        if (!opt_width_k(f, i->b)) return IR_NIL;
-        bits = opt_width_range(w, i->a).u;
-        if (bits > 63 || ~ir_kval(f, i->b) & (((uint64_t)1 << bits) - 1)) return IR_NIL;
-        return opt_rebuild_map(w->b, i->a);
+    case IR_AND: return opt_width_masks_nothing(w, i) ? opt_rebuild_map(w->b, i->a) : IR_NIL;
     default: return IR_NIL;
     }
 }

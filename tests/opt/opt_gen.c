@@ -500,7 +500,7 @@ static void og_if(struct og *g)
 }
 
 /* The loop's step and its condition to go on, in one of the ways that compilers count. */
-static ir_ref og_step(struct og *g, unsigned how, unsigned count, unsigned limit)
+static ir_ref og_step(struct og *g, unsigned how, unsigned count, unsigned limit, bool first)
 {
     struct ir_func *f = g->f;
     ir_ref v = ir_get(f, count);
@@ -516,20 +516,27 @@ static ir_ref og_step(struct og *g, unsigned how, unsigned count, unsigned limit
     ir_put(f, count, v);
     og_imark(g);
     ir_emit(f, IR_POLL, IR_NONE, 0, 0, 0, 0);
+    if (first) { /* whatever it was at the entry */
+        v = ir_op2(f, IR_AND, IR_I64, v, ir_ki(f, IR_I64, 3));
+        return ir_cmp(f, IR_NE, v, ir_ki(f, IR_I64, 0));
+    }
     return how & 1 ? ir_cmp(f, how & 4 ? IR_LTS : IR_LTU, v, ir_get(f, limit))
                    : ir_cmp(f, IR_NE, v, ir_ki(f, IR_I64, 0));
 }
 
-static void og_loop(struct og *g)
+/* first: the region begins with it, so nothing has set its counter. */
+static void og_loop(struct og *g, bool first)
 {
     struct og_label *head = og_label(), *next = og_label(), *exit = og_label();
     struct og_loop loop = {g->loop, exit, next};
     unsigned how = og_byte(g), times = 1 + og_pick(g, 4);
     unsigned count = OG_COUNT + g->nloops, limit = OG_LIMIT + g->nloops;
 
-    og_imark(g);
-    ir_put(g->f, count, ir_ki(g->f, IR_I64, how & 1 ? 0 : times));
-    ir_put(g->f, limit, ir_ki(g->f, IR_I64, times));
+    if (!first) {
+        og_imark(g);
+        ir_put(g->f, count, ir_ki(g->f, IR_I64, how & 1 ? 0 : times));
+        ir_put(g->f, limit, ir_ki(g->f, IR_I64, times));
+    }
     g->nloops++;
     g->loop = &loop;
     head->n = 0;
@@ -540,7 +547,7 @@ static void og_loop(struct og *g)
     g->nloops--;
     og_place(g, next);
     if (!g->over) {
-        ir_ref cond = og_step(g, how, count, limit);
+        ir_ref cond = og_step(g, how, count, limit, first);
 
         og_branch(g, cond, head, exit);
     }
@@ -589,7 +596,7 @@ static void og_body(struct og *g)
         unsigned how = og_byte(g);
 
         if (how >= 240 && g->depth <= OG_DEPTH && g->nloops < 3)
-            og_loop(g);
+            og_loop(g, false);
         else if (how >= 215 && g->depth <= OG_DEPTH)
             og_if(g);
         else if (how >= 210 && g->depth <= OG_DEPTH)
@@ -611,10 +618,16 @@ void opt_gen(struct ir_func *f, const uint8_t *bytes, size_t n)
     g->p = bytes;
     g->end = bytes + n;
     g->pc = f->key = 0x10000;
-    og_jump(g, first);
-    og_place(g, first);
-    do og_body(g);
-    while (!g->over && g->p < g->end && f->nins < IR_BIAS + OG_INS);
+    if (og_pick(g, 3) == 1) {
+        og_loop(g, true);
+    } else {
+        og_jump(g, first);
+        og_place(g, first);
+    }
+    while (!g->over) {
+        og_body(g);
+        if (g->p == g->end || f->nins >= IR_BIAS + OG_INS) break;
+    }
     if (!g->over) og_leave(g);
     free(first);
     free(g);

@@ -605,6 +605,16 @@ static void x64_count(struct x64_t1 *t, unsigned map, uint64_t pc)
     x64_alu_mi(&t->out, ALU_SUB, 0, x64_vcpu(at), 1);
 }
 
+void x64_count_exit(struct x64_t1 *t, unsigned e)
+{
+    struct jit_exit_out *out = &t->c->exits.data[e];
+    unsigned n = jit_hot_at(out->key * 3 + t->f->key);
+
+    out->counter = (uint16_t)(n + 1);
+    x64_jcc(t, CC_S, JIT_RELOC_PC32_EXIT_STUB, e, 0);
+    x64_alu_mi(&t->out, ALU_SUB, 0, x64_vcpu(X64_VCPU_DISP(hot) + 4 * (int32_t)n), 1);
+}
+
 static void x64_count_entry(struct x64_t1 *t)
 {
     uint64_t pc = t->f->key ^ (uint64_t)t->f->mode << 60;

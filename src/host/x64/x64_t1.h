@@ -277,6 +277,8 @@ void x64_instruction(struct x64_t1 *t, ir_ref r, struct ir_ins *i);
  * instructions before it were dealt with. */
 unsigned x64_leave_region(struct x64_t1 *t, ir_ref at, struct ir_ins *i);
 unsigned x64_exit(struct x64_t1 *t, unsigned kind, bool call, uint64_t key);
+/* Tier 2: how often exit e is taken is counted here. */
+void x64_count_exit(struct x64_t1 *t, unsigned e);
 uint64_t x64_key(const struct x64_t1 *t, ir_ref target);
 void x64_layout(struct x64_t1 *t);
 /* Jump if the condition holds; kind, target, addend as in x64_jcc. */

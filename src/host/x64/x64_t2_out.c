@@ -451,6 +451,7 @@ void x64_t2_side(struct x64_t1 *t, struct ir_ins *i)
     x64_section(t, JIT_COLD);
     x64_log(t, X64_E_END, 0, 0, 0, 0);
     x64_jmp(t, JIT_RELOC_PC32_EXIT, e, 0);
+    x64_count_exit(t, e);
     n = x64_convention(t, m, false);
     x64_moves(t, m, n);
     x64_t2_emit_puts(t);

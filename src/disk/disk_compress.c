@@ -1,0 +1,145 @@
+/* disk_compress.c: clusters, smaller: deflate and zstd. SPDX-License-Identifier: Apache-2.0
+ *
+ * Deflate is libdeflate's, which works on whole buffers and is two to three times as fast as zlib
+ * at both ends. It cannot give what it has of a stream that was cut off or that holds more than was
+ * asked for; both are readable in QEMU, so zlib has a second look at what libdeflate refuses.
+ *
+ * QEMU writes deflate with a window of 4 KiB. Ours goes back up to 32 KiB, which the format allows
+ * (RFC 1951) and QEMU reads: it inflates a cluster by one call into one buffer, and the window only
+ * matters between calls.
+ */
+#include "disk/disk_compress.h"
+
+#include <errno.h>
+#include <libdeflate.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <zlib.h>
+#include <zstd.h>
+
+/* On documents, scripts and object files 3 to 8 % smaller than what QEMU writes (zlib's default
+ * with a window of 4 KiB), in a third to half of its time. */
+enum { DEFLATE_LEVEL = 5, ZSTD_LEVEL = 3 };
+
+/* A zstd frame says how much memory reading it takes: a cluster is at most 2 MiB, and the strongest
+ * usual level asks for 8. Stops a frame of some bytes that makes each reader allocate gigabytes. */
+enum { ZSTD_MAX_WINDOW_LOG = 24 };
+
+struct contexts {
+    struct libdeflate_compressor *deflate;
+    struct libdeflate_decompressor *inflate;
+    ZSTD_CCtx *zstd;
+    ZSTD_DCtx *unzstd;
+};
+
+/* ---- contexts of a thread -------------------------------------------- */
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t key;
+
+static void contexts_free(void *p)
+{
+    struct contexts *c = p;
+
+    libdeflate_free_compressor(c->deflate);
+    libdeflate_free_decompressor(c->inflate);
+    ZSTD_freeCCtx(c->zstd);
+    ZSTD_freeDCtx(c->unzstd);
+    free(c);
+}
+
+static void make_key(void)
+{
+    BASE_ASSERT(pthread_key_create(&key, contexts_free) == 0);
+}
+
+static struct contexts *contexts(void)
+{
+    struct contexts *c;
+
+    pthread_once(&once, make_key);
+    c = pthread_getspecific(key);
+    if (!c) {
+        c = base_zalloc(sizeof *c);
+        pthread_setspecific(key, c);
+    }
+    return c;
+}
+
+/* ---- compress -------------------------------------------------------- */
+
+static size_t zstd_pack(struct contexts *c, const void *in, size_t n, void *out, size_t cap)
+{
+    size_t got;
+
+    if (!c->zstd && !(c->zstd = ZSTD_createCCtx()))
+        return 0;
+    got = ZSTD_compressCCtx(c->zstd, out, cap, in, n, ZSTD_LEVEL);
+    return ZSTD_isError(got) ? 0 : got;
+}
+
+size_t disk_compress(int type, const void *in, size_t n, void *out, size_t cap)
+{
+    struct contexts *c = contexts();
+
+    if (type == DISK_ZSTD)
+        return zstd_pack(c, in, n, out, cap);
+    if (!c->deflate && !(c->deflate = libdeflate_alloc_compressor(DEFLATE_LEVEL)))
+        return 0;
+    if (type == DISK_ZLIB_WRAPPED)
+        return libdeflate_zlib_compress(c->deflate, in, n, out, cap);
+    return libdeflate_deflate_compress(c->deflate, in, n, out, cap);
+}
+
+/* ---- decompress ------------------------------------------------------ */
+
+static int zlib_unpack(int type, const void *in, size_t in_len, void *out, size_t n)
+{
+    z_stream z = {.next_in = (void *)in, .avail_in = (uInt)in_len,
+                  .next_out = out, .avail_out = (uInt)n};
+    int r;
+
+    if (inflateInit2(&z, type == DISK_ZLIB_WRAPPED ? MAX_WBITS : -MAX_WBITS) != Z_OK)
+        return -ENOMEM;
+    r = inflate(&z, Z_FINISH);
+    inflateEnd(&z);
+    return (r == Z_STREAM_END || r == Z_BUF_ERROR) && !z.avail_out ? 0 : -EIO;
+}
+
+static int zstd_unpack(struct contexts *c, const void *in, size_t in_len, void *out, size_t n)
+{
+    ZSTD_inBuffer from = {in, in_len, 0};
+    ZSTD_outBuffer to = {out, n, 0};
+
+    if (!c->unzstd) {
+        if (!(c->unzstd = ZSTD_createDCtx()))
+            return -ENOMEM;
+        ZSTD_DCtx_setParameter(c->unzstd, ZSTD_d_windowLogMax, ZSTD_MAX_WINDOW_LOG);
+    }
+    ZSTD_DCtx_reset(c->unzstd, ZSTD_reset_session_only);
+    while (to.pos < n) {
+        size_t before = to.pos + from.pos;
+        size_t r = ZSTD_decompressStream(c->unzstd, &to, &from);
+
+        if (ZSTD_isError(r) || to.pos + from.pos == before)
+            return -EIO;
+    }
+    return 0;
+}
+
+int disk_decompress(int type, const void *in, size_t in_len, void *out, size_t n)
+{
+    struct contexts *c = contexts();
+    enum libdeflate_result r;
+    size_t used;
+
+    if (type == DISK_ZSTD)
+        return zstd_unpack(c, in, in_len, out, n);
+    if (!c->inflate && !(c->inflate = libdeflate_alloc_decompressor()))
+        return -ENOMEM;
+    if (type == DISK_ZLIB_WRAPPED)
+        r = libdeflate_zlib_decompress_ex(c->inflate, in, in_len, out, n, &used, NULL);
+    else
+        r = libdeflate_deflate_decompress_ex(c->inflate, in, in_len, out, n, &used, NULL);
+    return r == LIBDEFLATE_SUCCESS ? 0 : zlib_unpack(type, in, in_len, out, n);
+}

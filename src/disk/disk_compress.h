@@ -1,0 +1,23 @@
+/* disk_compress.h: clusters, smaller. SPDX-License-Identifier: Apache-2.0
+ *
+ * One call, one cluster, from any thread: each thread has contexts of its own, made when it first
+ * needs them and freed when it ends.
+ */
+#ifndef ISOMER_DISK_COMPRESS_H
+#define ISOMER_DISK_COMPRESS_H
+
+#include "disk/disk.h"
+
+/* What a stream looks like: DISK_ZLIB and DISK_ZSTD as in qcow2, where DISK_ZLIB is deflate without
+ * a header (RFC 1951); and deflate in zlib's wrapping with a checksum (RFC 1950), as in VMDK. */
+enum { DISK_ZLIB_WRAPPED = 2 };
+
+/* Compresses n bytes into at most cap; returns how many, 0 if they do not fit. */
+size_t disk_compress(int type, const void *in, size_t n, void *out, size_t cap);
+
+/* Fills out with exactly n bytes. `in` may be longer than the stream (qcow2 knows its length in
+ * sectors only) or end before the stream does, once all n bytes are there. -EIO: damaged, or less
+ * than n in it. */
+int disk_decompress(int type, const void *in, size_t in_len, void *out, size_t n);
+
+#endif
