@@ -22,6 +22,8 @@ needed() {
     echo python3
     # To make test programs for the guest, and look into them.
     echo gcc-riscv64-linux-gnu libc6-dev-riscv64-cross binutils-riscv64-linux-gnu
+    # Disk images: asynchronous I/O.
+    echo liburing-dev
     # The emulator that tests compare with and the bench measures against.
     echo qemu-user
     # The debugger at the other end of --gdb, and what --trace is compared with.

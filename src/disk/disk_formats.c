@@ -4,11 +4,13 @@
 enum { PROBE_BYTES = 4096 };
 
 extern const struct disk_driver disk_luks;
+extern const struct disk_driver disk_qcow2;
 extern const struct disk_driver disk_raw;
 
 /* raw last: everything is raw if it is nothing else. */
 const struct disk_driver *const disk_drivers[] = {
     &disk_luks,
+    &disk_qcow2,
     &disk_raw,
     NULL,
 };
