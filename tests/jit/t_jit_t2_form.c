@@ -1,0 +1,248 @@
+/* t_jit_t2_form.c: which regions tier 2 forms from hand-made guest code.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * A guest of a few instructions, given as words: "add", "br N" (to instruction N if a
+ * register is not 0), "jmp N", "call N", "ret", "ind" (an indirect jump), "trap", "zero"
+ * (a register), "brz N" (a branch if that is not 0), "mode" (nothing behind it fits). What
+ * the region at a place is made of is written as one word for each block, in order:
+ *
+ *     0-2:1,3    instructions 0 to 2; the blocks at place 1 and 3 of the list follow:
+ *                falling through, taken; - is outside
+ *     7-8@1:-,4  the same in the first inlined call
+ *
+ * Each region's IR must also be valid, and in state-SSA form after the optimiser.
+ */
+#include "jit/jit_t2.h"
+
+#include <stdio.h>
+
+enum { BASE = 0x10000, RA = 0, COUNT, FLAG, TARGET, ZERO, NSLOTS, MAX = 64 };
+
+static struct {
+    char op;
+    unsigned to;
+} program[MAX];
+static uint32_t bytes[MAX];
+static unsigned length;
+
+/* ---- the guest ------------------------------------------------------- */
+
+static ir_ref at(struct ir_func *f, unsigned n) { return ir_kaddr(f, BASE + 4 * (uint64_t)n); }
+
+static ir_ref not_zero(struct ir_func *f, unsigned slot)
+{
+    return ir_cmp(f, IR_NE, ir_get(f, slot), ir_ki(f, IR_I64, 0));
+}
+
+static bool lift(struct ir_func *f, uint64_t pc, const uint8_t *code, size_t avail,
+                 struct ir_flow *w)
+{
+    unsigned n = (unsigned)(pc - BASE) / 4;
+
+    if (avail < 4)
+        return false;
+    *w = (struct ir_flow){.kind = IR_FLOW_NEXT, .len = 4, .link_slot = -1};
+    switch (program[n].op) {
+    case 'a':
+        ir_put(f, COUNT, ir_op2(f, IR_ADD, IR_I64, ir_get(f, COUNT), ir_ki(f, IR_I64, 1)));
+        break;
+    case 'z': ir_put(f, ZERO, ir_ki(f, IR_I64, 0)); break;
+    case 'm': w->reform = true; break;
+    case 'b':
+    case 'B':
+        w->kind = IR_FLOW_BRANCH;
+        w->cond = not_zero(f, program[n].op == 'b' ? FLAG : ZERO);
+        w->target = at(f, program[n].to);
+        break;
+    case 'j':
+    case 'c':
+        w->kind = program[n].op == 'j' ? IR_FLOW_JUMP : IR_FLOW_CALL;
+        w->link_slot = program[n].op == 'j' ? -1 : RA;
+        w->target = at(f, program[n].to);
+        break;
+    case 'r':
+        w->kind = IR_FLOW_RET;
+        w->target = ir_op2(f, IR_AND, IR_I64, ir_get(f, RA), ir_ki(f, IR_I64, ~1ull));
+        break;
+    case 'i':
+        w->kind = IR_FLOW_JUMP;
+        w->target = ir_get(f, TARGET);
+        break;
+    default:
+        w->kind = IR_FLOW_TRAP;
+        ir_emit(f, IR_TRAP, IR_NONE, IR_TRAP_BREAK, ir_kaddr(f, pc), 0, 0);
+    }
+    return true;
+}
+
+static const struct ir_slot slots[NSLOTS] = {{"ra", IR_I64, 0},
+                                             {"count", IR_I64, 8},
+                                             {"flag", IR_I64, 16},
+                                             {"target", IR_I64, 24},
+                                             {"zero", IR_I64, 32}};
+static const uint8_t hot_slots[] = {COUNT, FLAG, RA};
+static const struct ir_guest guest = {.name = "words",
+                                      .slots = slots,
+                                      .nslots = NSLOTS,
+                                      .hot_int = hot_slots,
+                                      .nhot_int = BASE_ARRAY_SIZE(hot_slots),
+                                      .state_size = 128,
+                                      .pc_offset = 64,
+                                      .fpenv_offset = 72,
+                                      .res_offset = 80,
+                                      .max_len = 4,
+                                      .lift = lift};
+
+static size_t fetch(void *ctx, uint64_t pc, const uint8_t **code, bool *writable)
+{
+    if (pc < BASE || pc >= BASE + 4 * (uint64_t)length)
+        return 0;
+    *code = (const uint8_t *)bytes + (pc - BASE);
+    *writable = true;
+    return BASE + 4 * (uint64_t)length - pc;
+}
+
+/* "add; br 0; ret" */
+static void assemble(const char *text)
+{
+    length = 0;
+    while (*text) {
+        char op[8] = "";
+        unsigned to = 0;
+        int n = 0;
+
+        sscanf(text, " %7[a-z] %u%n", op, &to, &n);
+        BASE_ASSERT(op[0] && length < MAX);
+        program[length].op = !strcmp(op, "brz") ? 'B' : op[0];
+        program[length++].to = to;
+        text = strchr(text, ';') ? strchr(text, ';') + 1 : "";
+    }
+}
+
+/* ---- what came out --------------------------------------------------- */
+
+static void succ(const struct t2_graph *g, unsigned b, struct base_text *out)
+{
+    if (b == T2_NONE)
+        base_text_printf(out, "-");
+    else
+        base_text_printf(out, "%u", g->block[b].order);
+}
+
+static void describe(const struct t2_graph *g, struct base_text *out)
+{
+    for (unsigned k = 0; k < g->norder; k++) {
+        const struct t2_block *b = &g->block[g->order[k]];
+        const struct t2_insn *first = &g->insn[b->first], *last = &g->insn[b->last];
+
+        base_text_printf(out, "%s%u-%u", k ? " " : "", (unsigned)(first->pc - BASE) / 4,
+                         (unsigned)(last->pc - BASE) / 4);
+        if (first->ctx)
+            base_text_printf(out, "@%u", first->ctx);
+        base_text_printf(out, ":");
+        succ(g, b->succ[0], out);
+        base_text_printf(out, ",");
+        succ(g, b->succ[1], out);
+    }
+}
+
+static bool valid(const struct ir_func *f, struct opt *opt, struct base_text *why)
+{
+    const struct opt_config cfg = {.verify = true};
+    struct ir_func *out;
+    const char *gave_up;
+
+    if (!ir_verify(f, why))
+        return false;
+    gave_up = opt_run(opt, f, &cfg, &out);
+    if (gave_up)
+        base_text_printf(why, "optimiser: %s", gave_up);
+    return !gave_up && opt_verify(out, why);
+}
+
+static bool check(const char *name, const char *text, unsigned from, const char *executed,
+                  const char *want)
+{
+    const struct jit_config cfg = {.guest = &guest,
+                                   .tier2 = executed ? JIT_TIER2_SYNC : JIT_TIER2_ALWAYS,
+                                   .fetch = fetch};
+    struct jit *j = jit_new(&cfg);
+    struct jit_formed formed;
+    struct base_text got = {0}, why = {0};
+    struct opt *opt = opt_new(&guest);
+    const char *gave_up;
+    unsigned n;
+
+    assemble(text);
+    pthread_mutex_lock(&j->p->lock);
+    for (int len; executed && sscanf(executed, " %u%n", &n, &len) == 1; executed += len)
+        jit_translate(j, NULL, BASE + 4 * (uint64_t)n, true, false);
+    struct t2_graph *g = &j->p->t2->graph;
+    gave_up = jit_t2_form(j, g, j->p->t2->func, &formed, BASE + 4 * (uint64_t)from, 0);
+    if (gave_up)
+        base_text_printf(&got, "%s", gave_up);
+    else
+        describe(g, &got);
+    bool ok = !strcmp(got.data, want) && (gave_up || valid(j->p->t2->func, opt, &why));
+    if (ok)
+        printf("ok - %s\n", name);
+    else
+        printf("not ok - %s: %s, not %s %s\n", name, got.data, want, why.data ? why.data : "");
+    pthread_mutex_unlock(&j->p->lock);
+    opt_free(opt);
+    jit_free(j);
+    base_text_free(&got);
+    base_text_free(&why);
+    return ok;
+}
+
+/* ---- cases ----------------------------------------------------------- */
+
+static const struct {
+    const char *name, *text;
+    unsigned from;
+    const char *executed; /* heads of regions there are; NULL: everything was run */
+    const char *want;
+} cases[] = {
+    {"a loop of one block", "add; br 0; trap", 0, NULL, "0-1:-,0"},
+    {"code before and behind a loop is outside", "add; add; br 1; add; trap", 1, NULL, "1-2:-,0"},
+    {"a loop with if and else", "br 3; add; jmp 4; add; br 0; trap", 0, NULL,
+     "0-0:2,1 3-3:3,- 1-2:-,3 4-4:-,0"},
+    {"nested loops", "add; add; br 1; br 0; trap", 0, NULL, "0-0:1,- 1-2:2,1 3-3:-,0"},
+    {"the inner loop alone", "add; add; br 1; br 0; trap", 1, NULL,
+     "1-2:1,0 3-3:-,2 0-0:0,-"},
+    {"a function: all that can be reached", "br 3; add; ret; add; ret", 0, NULL,
+     "0-0:2,1 3-4:-,- 1-2:-,-"},
+    {"a call is inlined, its return folds", "add; call 4; br 0; trap; add; ret", 0, NULL,
+     "0-1:-,1 4-5@1:-,2 2-2:-,0"},
+    {"two calls of one function", "call 4; call 4; br 0; trap; add; ret", 0, NULL,
+     "0-0:-,1 4-5@1:-,2 1-1:-,3 4-5@2:-,4 2-2:-,0"},
+    {"a call in a call", "call 3; br 0; trap; call 5; ret; add; ret", 0, NULL,
+     "0-0:-,1 3-3@1:-,2 5-6@2:-,3 4-4@1:-,4 1-1:-,0"},
+    {"recursion is not inlined", "call 3; br 0; trap; call 3; ret", 0, NULL, "0-0:-,-"},
+    {"nor what jumps indirectly", "call 3; br 0; trap; ind; ret", 0, NULL, "0-0:-,-"},
+    {"an indirect jump is an exit", "br 2; ind; br 0; trap", 0, NULL, "0-0:-,1 2-2:-,0"},
+    {"two ways into a loop: one is cut", "br 3; add; add; add; br 1; br 0; trap", 0, NULL,
+     "0-0:1,2 1-2:2,- 3-4:3,- 5-5:-,0"},
+    {"what changes the mode is not inside", "br 2; mode; br 0; trap", 0, NULL,
+     "0-0:-,1 2-2:-,0"},
+    {"nothing at the head", "mode; trap", 0, NULL, "tier 2: nothing at the head for it"},
+    {"never executed: outside", "add; br 4; add; br 0; add; jmp 0", 0, "0",
+     "0-3:-,0"},
+    {"executed: inside", "add; br 4; add; br 0; add; jmp 0", 0, "0 4",
+     "0-1:1,2 2-3:2,0 4-5:-,0"},
+    {"a condition known in its block alone", "zero; br 4; brz 4; br 0; trap", 0, "0",
+     "0-3:-,0"},
+    {"the same, of a branch inside", "zero; br 4; brz 0; br 0; trap", 0, "0",
+     "0-2:1,0 3-3:-,0"},
+};
+
+int main(void)
+{
+    unsigned failed = 0;
+
+    for (unsigned i = 0; i < BASE_ARRAY_SIZE(cases); i++)
+        failed += !check(cases[i].name, cases[i].text, cases[i].from, cases[i].executed,
+                         cases[i].want);
+    return failed != 0;
+}
