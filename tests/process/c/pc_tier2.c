@@ -1,0 +1,242 @@
+/* pc_tier2.c: hot code while it is optimised: rewritten, forked, interrupted, run by several
+ * threads. Compiled for both machines, run natively and emulated.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "pc_check.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+
+typedef unsigned function(void);
+
+/* ---- code that is rewritten ------------------------------------------ */
+
+/* A function that returns n (below 2048). */
+static void write_function(void *at, unsigned n)
+{
+#ifdef __riscv
+    uint32_t code[] = {0x00000513 | n << 20, 0x00008067}; /* li a0, n; ret */
+#else
+    unsigned char code[] = {0xb8, (unsigned char)n, (unsigned char)(n >> 8), 0, 0, 0xc3};
+#endif
+    memcpy(at, code, sizeof code);
+    __builtin___clear_cache((char *)at, (char *)at + sizeof code);
+}
+
+static void *new_code(void)
+{
+    void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS,
+                   -1, 0);
+
+    if (p == MAP_FAILED)
+        exit(2);
+    return p;
+}
+
+/* The call is inlined into this loop, which is optimised while the function changes. */
+static unsigned __attribute__((noinline)) sum(function *f, unsigned rounds)
+{
+    unsigned total = 0;
+
+    for (unsigned i = 0; i < rounds; i++)
+        total += f() ^ (i & 1);
+    return total;
+}
+
+static unsigned expected(unsigned n, unsigned rounds)
+{
+    unsigned total = 0;
+
+    for (unsigned i = 0; i < rounds; i++)
+        total += n ^ (i & 1);
+    return total;
+}
+
+/* A loop that is itself in the memory that is rewritten: counts down from a0 and adds n. */
+static void write_loop(void *at, unsigned n)
+{
+#ifdef __riscv
+    uint32_t code[] = {0x00000793,           /* li a5, 0 */
+                       0x00078793 | n << 20, /* addi a5, a5, n */
+                       0xfff50513,           /* addi a0, a0, -1 */
+                       0xfe051ce3,           /* bnez a0, -8 */
+                       0x00078513, 0x00008067};
+#else
+    unsigned char code[] = {0x31, 0xc0,                                  /* xor eax, eax */
+                            0x05, (unsigned char)n, (unsigned char)(n >> 8), 0, 0,
+                            0xff, 0xcf, 0x75, 0xf7, 0xc3}; /* dec edi; jnz; ret */
+#endif
+    memcpy(at, code, sizeof code);
+    __builtin___clear_cache((char *)at, (char *)at + sizeof code);
+}
+
+static void rewritten(void)
+{
+    void *code = new_code(), *loop = new_code();
+    int good = 1, good_loop = 1;
+
+    for (unsigned n = 0; n < 60; n++) {
+        unsigned rounds = 500 + n * 211 % 7000;
+
+        write_function(code, n);
+        good &= sum((function *)code, rounds) == expected(n, rounds);
+        write_loop(loop, n);
+        good_loop &= ((unsigned (*)(unsigned))loop)(rounds) == n * rounds;
+    }
+    check("a hot function that is rewritten", good);
+    check("a hot loop that is rewritten", good_loop);
+}
+
+/* ---- forks ----------------------------------------------------------- */
+
+static volatile unsigned sink;
+
+static unsigned __attribute__((noinline)) work(unsigned seed, unsigned rounds)
+{
+    unsigned h = seed;
+
+    for (unsigned i = 0; i < rounds; i++)
+        h = (h ^ i) * 16777619u + (h >> 13);
+    sink = h;
+    return h;
+}
+
+static unsigned __attribute__((noinline)) other_work(unsigned seed, unsigned rounds)
+{
+    static unsigned a[64];
+    unsigned h = 0;
+
+    for (unsigned i = 0; i < 64; i++)
+        a[i] = seed + i;
+    for (unsigned i = 0; i < rounds; i++) {
+        unsigned *p = &a[(h ^ i) & 63];
+
+        if (*p & 1)
+            h += *p ^ i;
+        else
+            *p += h >> 3;
+    }
+    return h;
+}
+
+static void forks(void)
+{
+    int good = 1;
+
+    for (unsigned n = 0; n < 40; n++) {
+        unsigned rounds = 1000 + 100 * n, want = work(n, rounds) ^ other_work(n, rounds);
+        pid_t pid = fork();
+        int status = 0;
+
+        if (pid == 0)
+            _exit((work(n, rounds) ^ other_work(n, rounds)) == want ? 7 : 8);
+        good &= (work(n, rounds) ^ other_work(n, rounds)) == want;
+        good &= waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 7;
+    }
+    check("forks beside hot code", good);
+}
+
+/* ---- threads --------------------------------------------------------- */
+
+static void *thread(void *arg)
+{
+    unsigned seed = (unsigned)(uintptr_t)arg;
+    unsigned long total = 0;
+
+    for (unsigned n = 0; n < 30; n++)
+        total += work(seed + n, 3000);
+    return (void *)total;
+}
+
+static void threads(void)
+{
+    pthread_t t[4];
+    int good = 1;
+
+    for (uintptr_t i = 0; i < 4; i++)
+        pthread_create(&t[i], NULL, thread, (void *)(i * 1000));
+    for (uintptr_t i = 0; i < 4; i++) {
+        void *got;
+
+        pthread_join(t[i], &got);
+        good &= got == thread((void *)(i * 1000));
+    }
+    check("threads in the same hot loops", good);
+}
+
+/* Others rewrite functions of their own while this one runs hot loops. */
+static atomic_int stop;
+
+static void *rewriter(void *arg)
+{
+    void *code = new_code();
+    long bad = 0;
+
+    (void)arg;
+    for (unsigned n = 0; !stop; n = (n + 1) % 2000) {
+        write_function(code, n);
+        bad += sum((function *)code, 300) != expected(n, 300);
+    }
+    return (void *)bad;
+}
+
+static void storm(void)
+{
+    pthread_t t[2];
+    long bad = 0;
+
+    for (unsigned i = 0; i < 2; i++)
+        pthread_create(&t[i], NULL, rewriter, NULL);
+    unsigned want = work(1, 20000);
+    for (unsigned n = 0; n < 40; n++)
+        bad += work(1, 20000) != want;
+    stop = 1;
+    for (unsigned i = 0; i < 2; i++) {
+        void *got;
+
+        pthread_join(t[i], &got);
+        bad += (long)got;
+    }
+    check("threads that rewrite code beside hot loops", bad == 0);
+}
+
+/* ---- signals --------------------------------------------------------- */
+
+static volatile sig_atomic_t ticks;
+
+static void on_alarm(int sig)
+{
+    (void)sig;
+    ticks++;
+}
+
+/* Each tick is due after 5 ms; nothing leaves the loop but a signal. */
+static void prompt(void)
+{
+    struct itimerval every = {{0, 5000}, {0, 5000}}, off = {{0, 0}, {0, 0}};
+    struct timespec from, to;
+    unsigned long n = 0;
+
+    signal(SIGALRM, on_alarm);
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    setitimer(ITIMER_REAL, &every, NULL);
+    while (ticks < 20)
+        n++;
+    setitimer(ITIMER_REAL, &off, NULL);
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    sink = (unsigned)n;
+    check("signals come through to a tight loop", to.tv_sec - from.tv_sec < 5);
+}
+
+int main(void)
+{
+    rewritten();
+    forks();
+    threads();
+    storm();
+    prompt();
+    return check_end();
+}
