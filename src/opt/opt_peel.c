@@ -14,8 +14,9 @@
  * Every PHI of H then has two operands that the loop has made, and opt_width and opt_fp find them
  * narrow. What does not change in the loop has been computed in the copy, where opt_gvn finds it.
  *
- * It is done for the loop that the entry jumps to, if it is not long and carries something that is
- * narrower than its slot.
+ * It is done for the loop that the entry jumps to, if there is no loop in it, it is not long, and
+ * it carries something that is narrower than its slot. With loops in it the first round can be most
+ * of what runs, and leaves it at many places.
  *
  * Requires: blocks laid out, values passed between blocks in slots only (before opt_ssa), so that
  * blocks can be copied one by one.
@@ -59,6 +60,8 @@ static bool opt_peel_wanted(const struct opt_peel *p)
     opt_slots read, narrow;
     unsigned marks = 0;
 
+    for (unsigned b = p->head + 1; b <= p->latch; b++)
+        if (p->c->block[b].header) return false;
     for (ir_ref r = first; r <= last; r++) marks += p->f->ins[r].op == IR_IMARK;
     if (marks > OPT_PARAM_peel_insns || p->f->nins - IR_BIAS + (last - first) > IR_MAX_INS / 2 ||
         p->c->n + p->latch - p->head + 1 > OPT_PARAM_max_blocks)
