@@ -103,7 +103,10 @@ static void end_return(struct t2_form *m, const struct t2_block *b, const struct
     ir_ref r = ir_emit(f, IR_BR, IR_NONE, 0, same, 0, 0);
     to_block(m, r, 1, b->succ[1]);
     f->ins[r].c = ir_emit(f, IR_BLOCK, IR_NONE, 0, 0, 0, 0);
-    leave(m, IR_EXIT_RET, target, IR_NIL);
+    struct ir_flow again = {0}; /* in a block of its own its target is to be read again */
+    bool there = jit_t2_lift(m->g, f, i->pc, false, &again);
+    BASE_ASSERT(there);
+    leave(m, IR_EXIT_RET, again.target, IR_NIL);
 }
 
 static void end_block(struct t2_form *m, const struct t2_block *b, const struct t2_insn *i,
