@@ -86,6 +86,15 @@ static bool checked(const struct jit *j)
            j->cfg.tier2 == JIT_TIER2_ALWAYS;
 }
 
+/* A mistake of the optimiser's that no test has found yet costs a region, not the program. */
+static bool valid(const struct ir_func *f)
+{
+    struct base_text error = {0};
+    bool ok = opt_verify(f, &error);
+    base_text_free(&error);
+    return ok;
+}
+
 bool jit_t2_compile(struct jit *j, struct jit_t2_job *job)
 {
     struct jit_t2 *t = j->p->t2;
@@ -100,6 +109,8 @@ bool jit_t2_compile(struct jit *j, struct jit_t2_job *job)
     c->relocs.len = c->exits.len = c->points.len = c->map_bytes.len = c->map_start.len = 0;
     c->marks.len = 0;
     c->gave_up = opt_run(t->opt, t->work, &cfg, &t->out);
+    if (!c->gave_up && !cfg.verify && !valid(t->out))
+        c->gave_up = "tier 2: a pass made a mistake";
     uint64_t formed = base_thread_cpu_ns();
     j->stats.t2_opt_ns += formed - start;
     bool good = !c->gave_up && j->host->compile2(j, &t->scratch, t->out, c) == 0;

@@ -19,7 +19,8 @@
  * of what runs, and leaves it at many places.
  *
  * Requires: blocks laid out, values passed between blocks in slots only (before opt_ssa), so that
- * blocks can be copied one by one.
+ * blocks can be copied one by one. The exception are blocks that only leave, which may use
+ * values of the block that leads to them: those that only the loop leads to are copied with it.
  */
 #include "opt/opt_priv.h"
 
@@ -27,7 +28,7 @@ struct opt_peel {
     const struct ir_func *f;
     const struct opt_cfg *c;
     unsigned head, latch; /* the loop: these blocks and what lies between */
-    ir_ref *copy;         /* by block - head: its copy's BLOCK */
+    ir_ref *copy;         /* by block - head: its copy's BLOCK, IR_NIL: not copied */
     ir_ref from, to;      /* the copy's instructions */
 };
 
@@ -70,6 +71,17 @@ static bool opt_peel_wanted(const struct opt_peel *p)
     return (read[0] & narrow[0]) | (read[1] & narrow[1]);
 }
 
+/* Of the loop, or a way out that only the loop leads to. */
+static bool opt_peel_member(const struct opt_peel *p, unsigned block)
+{
+    const struct opt_block *k = &p->c->block[block];
+
+    if (block >= p->head && block <= p->latch) return true;
+    for (unsigned n = 0; n < k->npred; n++)
+        if (k->pred[n] < p->head || k->pred[n] > p->latch) return false;
+    return block > p->latch && k->nsucc == 0;
+}
+
 /* ---- how ------------------------------------------------------------- */
 
 static bool opt_peel_ins(struct opt_rebuild *b, void *ctx, ir_ref r)
@@ -78,10 +90,13 @@ static bool opt_peel_ins(struct opt_rebuild *b, void *ctx, ir_ref r)
 
     if (r != p->c->block[p->head].first) return false;
     p->from = b->dst->nins;
-    for (ir_ref k = r; k <= p->c->block[p->latch].last; k++) {
-        opt_rebuild_copy(b, k);
-        if (p->f->ins[k].op == IR_BLOCK)
-            p->copy[opt_block_of(p->c, k) - p->head] = opt_rebuild_map(b, k);
+    for (unsigned n = p->head; n < p->c->n; n++) {
+        const struct opt_block *block = &p->c->block[n];
+
+        p->copy[n - p->head] = IR_NIL;
+        if (!opt_peel_member(p, n)) continue;
+        for (ir_ref k = block->first; k <= block->last; k++) opt_rebuild_copy(b, k);
+        p->copy[n - p->head] = opt_rebuild_map(b, block->first);
     }
     p->to = b->dst->nins;
     return false; /* and now the loop itself */
@@ -101,8 +116,8 @@ static ir_ref opt_peel_target(const struct opt_peel *p, const struct opt_rebuild
     bool in_copy = jump >= p->from && jump < p->to;
     bool in_loop = jump >= p->to && jump <= opt_rebuild_map(b, p->c->block[p->latch].last);
 
-    for (unsigned k = p->head; k <= p->latch; k++) {
-        if (opt_rebuild_map(b, p->c->block[k].first) != target) continue;
+    for (unsigned k = p->head; k < p->c->n; k++) {
+        if (!p->copy[k - p->head] || opt_rebuild_map(b, p->c->block[k].first) != target) continue;
         if (k == p->head) return in_copy || in_loop ? target : p->copy[0];
         return in_copy ? p->copy[k - p->head] : target;
     }
@@ -132,7 +147,7 @@ const char *opt_peel_pass(struct ir_func *dst, const struct ir_func *src, struct
     p.latch = p.c->block[p.head].latch;
     peel = p.head && p.c->block[p.head].header && opt_peel_wanted(&p);
     if (!peel) b.ins = opt_peel_none;
-    p.copy = base_arena_alloc(arena, (peel ? p.latch - p.head + 1 : 1) * sizeof *p.copy);
+    p.copy = base_arena_alloc(arena, p.c->n * sizeof *p.copy);
     why = opt_rebuild_run(&b, arena);
     if (!why && peel) opt_peel_jumps(&p, &b);
     return why;

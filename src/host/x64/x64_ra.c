@@ -495,6 +495,16 @@ void x64_region_bottom(struct x64_t1 *t)
     }
 }
 
+_Noreturn static void x64_live_at_top(const struct x64_t1 *t, ir_ref r)
+{
+    struct base_text text = {0};
+
+    ir_print(t->f, &text);
+    fputs(text.data, stderr);
+    base_bug(__FILE__, __LINE__, "%%%u is live at the top of region %#llx", r - IR_BIAS,
+             (unsigned long long)t->f->key);
+}
+
 /* Everything still in a register is an entry value or a constant. */
 void x64_region_top(struct x64_t1 *t)
 {
@@ -515,8 +525,7 @@ void x64_region_top(struct x64_t1 *t)
         } else {
             slot = x64_entry_slot(t, r);
             if (slot < 0 || !(t->pinned >> slot & 1))
-                base_bug(__FILE__, __LINE__, "%%%u is live at the top of region %#llx",
-                         r - IR_BIAS, (unsigned long long)t->f->key);
+                x64_live_at_top(t, r);
             if (x64_home(t, (unsigned)slot) != (int)reg)
                 m[n++] = (struct x64_move){.dst = (uint8_t)reg, .kind = X64_MOVE_REG,
                                            .src = (uint8_t)x64_home(t, (unsigned)slot)};
