@@ -208,6 +208,7 @@ struct jit_priv {
     _Atomic(uint32_t) flush_pending;
     _Atomic(uint64_t) flush_count;
     bool compiles;           /* there is a code generator and it is wanted */
+    bool short_calls;        /* jit_next may act on system calls by next_call */
     struct jit_vcpu *vcpus;
     struct ir_func *func;    /* the former's */
     struct ir_func *single;  /* forced exits: one instruction */

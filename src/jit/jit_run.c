@@ -475,6 +475,20 @@ void jit_enter(struct jit_vcpu *v, const struct jit_region *r)
     v->jit->host->enter(v, r->code);
 }
 
+/* Acts on a system call that an exit of code stands for. */
+static bool called_as(struct jit_vcpu *v, unsigned trap, uint32_t info)
+{
+    struct jit *j = v->jit;
+    jit_code_end(v);
+    j->stats.exits_trap[trap]++;
+    v->stop.trap = trap;
+    v->stop.info = info;
+    j->host->fp_store(v, jit_env_of(v));
+    bool on = j->cfg.syscall(v);
+    j->host->fp_load(v, jit_env_of(v));
+    return on;
+}
+
 /* The caller's system call without returning to it; false: it wants to. */
 static bool called(struct jit_vcpu *v)
 {
@@ -513,8 +527,37 @@ static const void *next_code(struct jit_vcpu *v, int stop, uint32_t from)
     }
 }
 
+/* A system call by the shortest way: what after_code and next_code would do, with
+ * the code behind it found where indirect jumps look. */
+static const void *next_call(struct jit_vcpu *v, const struct jit_exit *e)
+{
+    struct jit *j = v->jit;
+    *jit_pc_of(v) = jit_exit_pc(v);
+    if (!called_as(v, e->trap, e->info)) {
+        v->stopped = JIT_STOP_TRAP;
+        return NULL;
+    }
+    uint64_t key = jit_key(*jit_pc_of(v), jit_mode_of(v));
+    const struct jit_lookup *l = &v->lookup[(key >> 1) & ((1u << JIT_LOOKUP_BITS) - 1)];
+    if (base_unlikely(v->poll))
+        return next_code(v, GO_ON, JIT_NO_EXIT);
+    jit_code_begin(v);
+    if (base_likely(l->key == key))
+        return l->code;
+    const struct jit_region *r = jit_find(j->p, key);
+    if (!r || !r->code)
+        return next_code(v, GO_ON, JIT_NO_EXIT);
+    fill_lookup(v, r);
+    return r->code;
+}
+
 const void *jit_next(struct jit_vcpu *v)
 {
+    if (base_likely(v->exit_id < JIT_EXIT_FAULT) && v->jit->p->short_calls) {
+        const struct jit_exit *e = jit_table_at(&v->jit->p->exits, v->exit_id, sizeof *e);
+        if (e->kind == JIT_EXIT_TRAPPED && e->trap == IR_TRAP_SYSCALL)
+            return next_call(v, e);
+    }
     uint32_t from = JIT_NO_EXIT;
     int stop = after_code(v, &from);
     return next_code(v, stop, from);

@@ -50,6 +50,7 @@ struct jit *jit_new(const struct jit_config *cfg)
     pthread_mutex_init(&j->p->lock, NULL);
     pthread_mutex_init(&j->p->lockstep, NULL);
     j->p->compiles = j->host && !cfg->interpreter;
+    j->p->short_calls = j->p->compiles && cfg->syscall && !cfg->lockstep;
     j->p->func = ir_func_new(cfg->guest);
     jit_regions_init(j);
     if (j->host && init_host(j) != 0) {

@@ -20,8 +20,8 @@ const struct proc_call proc_calls[PROC_CALL_MAX] = {
 static long calls_host(struct proc_thread *t, const struct proc_call *c, const uint64_t *a)
 {
     if (c->blocks)
-        return proc_syscall(t, c->host_nr, a[0], a[1], a[2], a[3], a[4], a[5]);
-    return proc_raw(c->host_nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+        return proc_safe_call(&t->vcpu->poll, c->host_nr, a);
+    return proc_plain_call(c->host_nr, a);
 }
 
 /* A call with paths, while there is a sysroot. */
@@ -69,8 +69,11 @@ long proc_dispatch(struct proc_thread *t, uint64_t nr, const uint64_t *a)
     for (unsigned ptrs = c->ptrs; ptrs; ptrs &= ptrs - 1)
         if (base_unlikely(a[__builtin_ctz(ptrs)] >= PROC_TASK_SIZE))
             return -EFAULT;
-    if (c->fn)
-        return c->fn(t, a);
+    if (c->fn) { /* which may change the registers that a may point to */
+        const uint64_t args[6] = {a[0], a[1], a[2], a[3], a[4], a[5]};
+
+        return c->fn(t, args);
+    }
     if (c->host_nr < 0) {
         if (c->error == ENOSYS)
             calls_unknown(t, nr, c->name);

@@ -8,12 +8,19 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+static long loop_watched(struct proc_thread *t)
+{
+    const uint64_t *x = t->rv->x;
+    const uint64_t args[6] = {x[RV_A0], x[RV_A1], x[RV_A2], x[RV_A3], x[RV_A4], x[RV_A5]};
+
+    return proc_debug_call(t, x[RV_A7], args);
+}
+
 static void loop_syscall(struct proc_thread *t)
 {
     uint64_t *x = t->rv->x;
-    const uint64_t args[6] = {x[RV_A0], x[RV_A1], x[RV_A2], x[RV_A3], x[RV_A4], x[RV_A5]};
-    long r = base_unlikely(t->proc->debug) ? proc_debug_call(t, x[RV_A7], args)
-                                           : proc_dispatch(t, x[RV_A7], args);
+    long r = base_unlikely(t->proc->debug) ? loop_watched(t)
+                                           : proc_dispatch(t, x[RV_A7], x + RV_A0);
 
     if (t->no_advance) {
         t->no_advance = false;

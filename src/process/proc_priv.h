@@ -146,6 +146,9 @@ long proc_syscall(struct proc_thread *t, long nr, uint64_t a0, uint64_t a1, uint
 /* Plain raw system call: the result or -errno (for calls that never block). */
 long proc_raw(long nr, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
               uint64_t a5);
+/* The same with the arguments in memory. */
+long proc_safe_call(const volatile uint32_t *poll, long nr, const uint64_t *args);
+long proc_plain_call(long nr, const uint64_t *args);
 /* In every host handler that queued a guest signal, after poll was set: if the
  * thread was between the check of poll and the syscall instruction (or the
  * kernel wants to restart the call: install handlers with SA_RESTART), makes
@@ -239,7 +242,8 @@ struct proc_call {
 extern const struct proc_call proc_calls[PROC_CALL_MAX];
 #include "proc_decl.gen.h"
 
-/* Does what the table says for call nr: the result, or -errno. */
+/* Does what the table says for call nr: the result, or -errno. args may be the
+ * guest's registers themselves. */
 long proc_dispatch(struct proc_thread *t, uint64_t nr, const uint64_t *args);
 
 /* ---- run loop, end (proc_loop.c) ------------------------------------- */

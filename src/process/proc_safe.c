@@ -14,9 +14,6 @@
 
 #include <ucontext.h>
 
-/* rdi poll, rsi number, rdx arguments */
-long proc_safe_call(const volatile uint32_t *poll, long nr, const uint64_t *args);
-long proc_plain_call(long nr, const uint64_t *args);
 extern const char proc_safe_begin[], proc_safe_end[], proc_safe_interrupted[];
 
 /* A system call's six, from the array at r11. */

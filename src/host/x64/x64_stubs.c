@@ -400,10 +400,13 @@ void x64_set_ucontext(void *uc, uint64_t pc, uint64_t sp)
 
 void x64_fp_load(struct jit_vcpu *v, const struct ir_fpenv *env)
 {
-    v->mxcsr = 0x1f80u | x64_flags_to_mxcsr(env->flags) | x64_round_to_mxcsr(env->rm) << 13;
+    const uint8_t *flags = (const uint8_t *)v->host_const[X64_K_UNFLAGS];
+    const uint8_t *round = (const uint8_t *)v->host_const[X64_K_ROUND];
+
+    v->mxcsr = 0x1f80u | flags[env->flags & 31] | (uint32_t)round[env->rm & 7] << 13;
 }
 
 void x64_fp_store(const struct jit_vcpu *v, struct ir_fpenv *env)
 {
-    env->flags = x64_flags_from_mxcsr(v->mxcsr);
+    env->flags = ((const uint8_t *)v->host_const[X64_K_FLAGS])[v->mxcsr & 63];
 }
