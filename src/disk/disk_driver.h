@@ -80,6 +80,11 @@ struct disk_driver {
      * without waiting, or not plainly in a file. 1: not in this image, look into the backing file
      * (p->len says how far). For writing only where no metadata changes. */
     int (*place)(struct disk *d, uint64_t off, uint64_t len, bool write, struct disk_place *p);
+    /* Optional. Reads if that needs no waiting, by more work than place() leaves to the core (a
+     * cluster to decompress): 0 or -EAGAIN. */
+    int (*read_now)(struct disk *d, uint64_t off, size_t len, struct disk_slice s);
+    /* Optional. Does a write there go without waiting: no table to be read, nothing copied? */
+    bool (*prompt)(struct disk *d, uint64_t off, size_t len);
     /* Fills an empty file; the core flushes and renames it. */
     int (*create)(struct disk_file *f, const struct disk_create_options *o,
                   struct base_text *error);

@@ -8,6 +8,7 @@
  * folder.
  */
 #include "disk/disk_driver.h"
+#include "disk/disk_pool.h"
 
 #include <limits.h>
 #include <unistd.h>
@@ -245,8 +246,6 @@ int disk_open_below(struct disk *d, const char *name, const char *format, bool w
 }
 
 /* ---- close ----------------------------------------------------------- */
-
-void disk_pool_free(struct disk_pool *pool);
 
 int disk_close_result(struct disk *d)
 {

@@ -203,6 +203,51 @@ static int q2_place(struct disk *d, uint64_t off, uint64_t len, bool write, stru
     return run.type == Q2_UNALLOCATED;
 }
 
+/* A compressed cluster that was decompressed before, or whose bytes the page cache has. */
+static int q2_read_now(struct disk *d, uint64_t off, size_t len, struct disk_slice s)
+{
+    struct q2 *q = d->state;
+    _Atomic unsigned *users = q2_try_enter(q);
+    struct q2_run run;
+    int r = -EAGAIN;
+
+    if (!users)
+        return r;
+    if (!pthread_rwlock_tryrdlock(&q->map_lock)) {
+        r = q2_find(q, off, len, &run);
+        pthread_rwlock_unlock(&q->map_lock);
+    }
+    if (!r && (run.type != Q2_PACKED || run.len != len ||
+               !q2_try_packed(q, run.host, q2_in_cluster(q, off), len, s)))
+        r = -EAGAIN;
+    q2_leave(users);
+    return r < 0 ? -EAGAIN : 0;
+}
+
+/* Nothing to be read before: unallocated or zero, and around it zero or nothing to be filled. */
+static bool q2_prompt(struct disk *d, uint64_t off, size_t len)
+{
+    struct q2 *q = d->state;
+    uint64_t sub = UINT64_C(1) << q->sub_bits, below = d->backing ? (uint64_t)d->backing->size : 0;
+    _Atomic unsigned *users = q2_try_enter(q);
+    struct q2_run run;
+    bool whole = !((off | len) & (sub - 1));
+    int r = -EAGAIN;
+
+    if (!users)
+        return false;
+    if (!pthread_rwlock_tryrdlock(&q->map_lock)) {
+        r = q2_find(q, off, len, &run);
+        pthread_rwlock_unlock(&q->map_lock);
+    }
+    q2_leave(users);
+    if (r < 0 || run.len < len || q->ndirty >= q->max_tables || q->lazy)
+        return false;
+    if (run.type == Q2_UNALLOCATED)
+        return whole || (off & ~(q->cluster_size - 1)) >= below;
+    return run.type == Q2_ZEROES;
+}
+
 /* ---- info ------------------------------------------------------------ */
 
 static int q2_info(struct disk *d, struct disk_info *i)
@@ -243,6 +288,8 @@ const struct disk_driver disk_qcow2 = {
     .flush = q2_flush,
     .map = q2_map,
     .place = q2_place,
+    .read_now = q2_read_now,
+    .prompt = q2_prompt,
     .create = q2_create,
     .info = q2_info,
     .check = q2_check,

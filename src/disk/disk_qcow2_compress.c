@@ -130,10 +130,34 @@ int q2_read_packed(struct q2 *q, uint64_t entry, size_t skip, size_t len, struct
     return r;
 }
 
-/* Without waiting: is it in the cache? */
+/* The same without waiting: from the cache, or from bytes that the page cache has. */
 bool q2_try_packed(struct q2 *q, uint64_t entry, size_t skip, size_t len, struct disk_slice s)
 {
-    return cache_get(q->cache, entry, skip, len, s);
+    uint64_t off, packed;
+    struct disk_slice flat;
+    struct iovec iov;
+    uint8_t *out;
+    int r;
+
+    if (cache_get(q->cache, entry, skip, len, s))
+        return true;
+    q2_packed_range(q, entry, &off, &packed);
+    iov = (struct iovec){base_alloc(packed), packed};
+    flat = (struct disk_slice){&iov, 1, 0};
+    r = disk_file_try_readv(q->file, off, packed, flat);
+    if (r < 0) {
+        free(iov.iov_base);
+        return false;
+    }
+    out = base_alloc(q->cluster_size);
+    r = disk_decompress(q->h.compression, iov.iov_base, packed, out, q->cluster_size);
+    free(iov.iov_base);
+    if (!r) {
+        disk_slice_put(s, out + skip, len);
+        out = cache_put(q->cache, entry, out);
+    }
+    free(out);
+    return !r;
 }
 
 /* ---- writing --------------------------------------------------------- */
