@@ -545,8 +545,23 @@ static void jg_results(struct jg *g)
             v = ir_op1(f, IR_FBOX, IR_F64, v);
         else if (ty != IR_F64 && ty != IR_I64)
             v = ir_op1(f, jg_pick(g, 3) ? IR_SEXT : IR_ZEXT, IR_I64, v);
-        ir_put(f, ir_ty(f, v) == IR_F64 ? JG_INT + jg_pick(g, JG_FP) : jg_pick(g, JG_INT - 1), v);
+        ir_put(f, ir_ty(f, v) == IR_F64 ? JG_INT + jg_pick(g, JG_FP) : jg_pick(g, JG_FREE), v);
     }
+}
+
+/* An address that was computed, which may be one that a call left: backwards, so only seven times
+ * out of eight. */
+static ir_ref jg_anywhere(struct jg *g, unsigned n)
+{
+    struct ir_func *f = g->f;
+    ir_ref even = ir_op2(f, IR_AND, IR_I64, jg_value(g, IR_I64),
+                         ir_ki(f, IR_I64, 0xffffffffffffffe));
+    ir_ref hops = ir_op2(f, IR_ADD, IR_I64, ir_get(f, JG_HOPS), ir_ki(f, IR_I64, 1));
+    ir_ref more = ir_cmp(f, IR_NE, ir_op2(f, IR_AND, IR_I64, hops, ir_ki(f, IR_I64, 7)),
+                         ir_ki(f, IR_I64, 0));
+
+    ir_put(f, JG_HOPS, hops);
+    return ir_emit(f, IR_SEL, IR_I64, 0, more, even, ir_ki(f, IR_I64, jg_base + 4 * (n + 1)));
 }
 
 /* Somewhere in the program, behind it, or anywhere. */
@@ -557,8 +572,7 @@ static ir_ref jg_target(struct jg *g, unsigned k, unsigned n, bool direct)
     if (direct)
         return ir_kaddr(g->f, to);
     if (jg_pick(g, 4) == 0)
-        return ir_op2(g->f, IR_AND, IR_I64, jg_value(g, IR_I64),
-                      ir_ki(g->f, IR_I64, 0xffffffffffffffe)); /* even */
+        return jg_anywhere(g, n);
     return ir_op2(g->f, IR_ADD, IR_I64, ir_ki(g->f, IR_I64, to),
                   ir_op2(g->f, IR_AND, IR_I64, jg_value(g, IR_I64), ir_ki(g->f, IR_I64, 0)));
 }
@@ -606,12 +620,12 @@ static void jg_instruction(struct jg *g, const struct jg_program *p, unsigned k,
     bool faults = (int)k == p->fault;
     struct ir_func *f = g->f;
 
-    if (kind < JG_BRANCH && p->skip >> k & 1)
-        return;
-    if (k == 0)
+    if (k == 0) /* when shrunk, too: it must still end */
         ir_put(f, JG_COUNTER, ir_op2(f, IR_ADD, IR_I64, ir_get(f, JG_COUNTER),
                                      ir_ki(f, IR_I64, ~0ull)));
-    else if (jg_pick(g, 24) == 0)
+    if (kind < JG_BRANCH && p->skip >> k & 1)
+        return;
+    if (k && jg_pick(g, 24) == 0)
         ir_emit(f, IR_POLL, IR_NONE, 0, 0, 0, 0);
     for (unsigned n = jg_pick(g, kind == JG_PURE ? 7 : 4); n; n--)
         jg_pure(g);

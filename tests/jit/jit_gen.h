@@ -11,7 +11,9 @@
 #include "jit/jit.h"
 
 enum { JG_INT = 24, JG_FP = 20, JG_SLOTS = JG_INT + JG_FP, JG_MAX = 40 };
-enum { JG_COUNTER = JG_INT - 1 }; /* slot of the loop counter */
+/* Slots that only the generator writes: the loop counter, the number of jumps to addresses that
+ * were computed. Both bound what a program can do: it ends. */
+enum { JG_COUNTER = JG_INT - 1, JG_HOPS = JG_INT - 2, JG_FREE = JG_INT - 2 };
 
 struct jg_state {
     uint64_t x[JG_INT], f[JG_FP], pc;
