@@ -153,6 +153,7 @@ enum jit_exit_kind {
 struct jit_exit_out {
     uint8_t kind;      /* enum jit_exit_kind */
     uint8_t is_call, is_back; /* is_back: the target is not behind the jump */
+    uint8_t is_landing;       /* from behind a call, where it returns to */
     uint16_t trap;     /* enum ir_trap */
     uint32_t info;
     uint64_t key;      /* target key, or the pc a trap is at */

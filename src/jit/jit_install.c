@@ -161,7 +161,7 @@ static void make_exit(struct installer *s, uint32_t n, const struct jit_exit_out
                            .by_stub = jump,
                            .counter = o->counter,
                            .back = o->is_back,
-                           .call = o->is_call,
+                           .call = o->is_call || o->is_landing,
                            .fixed = s->r->reform || o->kind != JIT_EXIT_DIRECT};
     s->stubs += j->host->link_stub(j, jit_rw(j, s->stubs), s->stubs, n, false, jump);
     if (jump)

@@ -33,7 +33,7 @@
     PARAM(max_sides, 2, "side exits of a region")                             \
     PARAM(max_sides_loop, 4, "side exits of one entered backwards or indirectly") \
     PARAM(cache_kib, 65536, "code cache, KiB")                                \
-    PARAM(t2_hot, 1500, "rounds or entries after which code is optimised")         \
+    PARAM(t2_hot, 4000, "rounds or entries after which code is optimised")         \
     PARAM(t2_insns, 800, "tier 2: guest instructions in a region")             \
     PARAM(t2_blocks, 400, "tier 2: guest basic blocks in a region")           \
     PARAM(t2_inline, 40, "tier 2: guest instructions of a function inlined")  \
@@ -129,7 +129,7 @@ struct jit_exit {
     bool fixed;                /* never linked: what follows depends on more than the pc */
     bool linked;
     bool back;                 /* goes backwards: to the head of a loop */
-    bool call;
+    bool call;                 /* to a function, or back from one */
 };
 
 /* A place that leaves through a state map. */

@@ -235,7 +235,7 @@ static const char *request(struct jit_vcpu *v, struct jit_t2_key *k, uint64_t ta
 }
 
 /* How long until it is asked for again. */
-enum { SOON = 4 * JIT_PARAM_t2_hot, NEVER = 0x7fffffff };
+enum { SOON = 2 * JIT_PARAM_t2_hot, RARELY = 1 << 22, NEVER = 0x7fffffff };
 
 static uint32_t hot(struct jit_vcpu *v, uint64_t key)
 {
@@ -243,7 +243,9 @@ static uint32_t hot(struct jit_vcpu *v, uint64_t key)
     struct jit_t2 *t = j->p->t2;
     const struct jit_region *r = jit_find(j->p, key);
     struct jit_t2_key *k = key_of(t, key);
-    if ((r && r->tier == 2) || k->pending || t->njobs >= JIT_PARAM_t2_queue)
+    if (r && r->tier == 2)
+        return RARELY; /* tier 1 leads there */
+    if (k->pending || t->njobs >= JIT_PARAM_t2_queue)
         return SOON;
     if (k->tries >= JIT_PARAM_t2_tries)
         return NEVER;

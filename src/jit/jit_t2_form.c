@@ -153,9 +153,24 @@ static bool as_before(struct ir_func *f, const struct t2_insn *i, const struct i
 {
     if (w->len != i->len)
         return false;
+    bool was = i->kind == IR_FLOW_NEXT || (i->kind == IR_FLOW_JUMP && i->direct);
     if (i->kind == IR_FLOW_BRANCH) /* a condition that is known now is one, too */
         return w->kind == IR_FLOW_BRANCH || w->kind == IR_FLOW_NEXT || w->kind == IR_FLOW_JUMP;
+    if (w->kind == IR_FLOW_BRANCH && was) /* it was known then: see known_branch */
+        return true;
     return w->kind == i->kind && (!i->direct || ir_is_const(w->target));
+}
+
+/* The condition of a branch was known where the graph was made, coming from code
+ * before that is now in another block; the way it did not go leaves. */
+static void known_branch(struct t2_form *m, const struct t2_insn *i, struct ir_flow *w)
+{
+    struct ir_func *f = m->f;
+    if (i->kind == IR_FLOW_NEXT)
+        side(m, w->cond, ir_kval(f, w->target));
+    else
+        side(m, ir_op2(f, IR_XOR, IR_I1, w->cond, ir_ki(f, IR_I1, 1)), i->pc + i->len);
+    w->link_slot = -1;
 }
 
 static bool emit_block(struct t2_form *m, unsigned n)
@@ -178,6 +193,8 @@ static bool emit_block(struct t2_form *m, unsigned n)
         }
         if (i->kind == IR_FLOW_BRANCH && w.kind != IR_FLOW_BRANCH)
             w.cond = ir_ki(f, IR_I1, w.kind == IR_FLOW_JUMP);
+        else if (i->kind != IR_FLOW_BRANCH && w.kind == IR_FLOW_BRANCH)
+            known_branch(m, i, &w);
         if (last) {
             end_block(m, b, i, &w);
             return true;

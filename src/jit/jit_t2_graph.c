@@ -12,7 +12,9 @@
  *             to behind the call
  *   blocks    from leader to leader
  *   prune     a loop's region is what can reach its head: the loop, whatever is in
- *             it, and nothing behind it. Where the head closes no loop, all is kept
+ *             it, and nothing behind it. Seen from here a loop around it goes
+ *             through the head, too, but it begins at a lower address, and what is
+ *             there is left out. Where the head closes no loop, all is kept
  *   reduce    an edge that goes back to a block which does not dominate its source
  *             would be a second way into a loop: it leaves the region instead
  *
@@ -369,6 +371,13 @@ static void post_order(struct t2_graph *g)
         g->block[g->order[k]].order = (uint16_t)k;
 }
 
+/* Does the block begin before the head, outside of inlined functions? */
+static bool is_before(const struct t2_graph *g, const struct t2_block *b)
+{
+    const struct t2_insn *i = &g->insn[b->first];
+    return i->ctx == 0 && i->pc < g->insn[0].pc;
+}
+
 /* Marks the blocks from which the head can be reached; false: it closes no loop. */
 static bool mark_reaching(struct t2_graph *g)
 {
@@ -379,7 +388,7 @@ static bool mark_reaching(struct t2_graph *g)
         changed = false;
         for (unsigned k = g->norder; k-- > 0;) {
             struct t2_block *b = &g->block[g->order[k]];
-            for (unsigned n = 0; n < 2 && !b->reaches; n++) {
+            for (unsigned n = 0; n < 2 && !b->reaches && !is_before(g, b); n++) {
                 unsigned s = b->succ[n];
                 if (s == T2_NONE || (s != 0 && !g->block[s].reaches))
                     continue;

@@ -332,7 +332,10 @@ static void x64_landing(struct x64_t1 *t, ir_ref ret)
 {
     uint64_t key = x64_key(t, ret);
 
-    x64_jmp(t, JIT_RELOC_PC32_EXIT, x64_exit(t, JIT_EXIT_DIRECT, false, key), 0);
+    unsigned e = x64_exit(t, JIT_EXIT_DIRECT, false, key);
+
+    t->c->exits.data[e].is_landing = true;
+    x64_jmp(t, JIT_RELOC_PC32_EXIT, e, 0);
     x64_jcc(t, CC_NE, JIT_RELOC_PC32_STUB, JIT_STUB_INDIRECT, 0);
     x64_alu_rr(&t->out, ALU_CMP, 1, RAX, RDX);
     x64_mov_imm64(&t->out, RDX, key);
