@@ -6,11 +6,17 @@ enum { PROBE_BYTES = 4096 };
 extern const struct disk_driver disk_luks;
 extern const struct disk_driver disk_qcow2;
 extern const struct disk_driver disk_raw;
+extern const struct disk_driver disk_vdi;
+extern const struct disk_driver disk_vhdx;
+extern const struct disk_driver disk_vmdk;
 
 /* raw last: everything is raw if it is nothing else. */
 const struct disk_driver *const disk_drivers[] = {
     &disk_luks,
     &disk_qcow2,
+    &disk_vmdk,
+    &disk_vhdx,
+    &disk_vdi,
     &disk_raw,
     NULL,
 };
