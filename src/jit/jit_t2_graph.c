@@ -223,6 +223,17 @@ static struct t2_insn *add(struct t2_graph *g, unsigned ctx, uint64_t pc, const 
     return i;
 }
 
+/* True if the instruction whose operations come last has done something already. */
+static bool has_effect(const struct ir_func *f)
+{
+    for (ir_ref r = f->nins - 1; f->ins[r].op != IR_IMARK; r--) {
+        enum ir_class cls = ir_ops[f->ins[r].op].cls;
+        if (cls != IR_CLASS_K && cls != IR_CLASS_P && f->ins[r].op != IR_GET)
+            return true;
+    }
+    return false;
+}
+
 /* What follows instruction i; true: the one behind it. Marks edges inside the
  * region by a value other than T2_NONE. */
 static bool follow(struct t2_graph *g, struct t2_insn *i)
@@ -253,7 +264,8 @@ static bool follow(struct t2_graph *g, struct t2_insn *i)
         }
         return false;
     case IR_FLOW_RET:
-        if (i->ctx) {
+        /* An unexpected address is read by the instruction once more: not what it changed. */
+        if (i->ctx && !has_effect(g->scratch)) {
             i->taken = 0;
             push_start(g, g->ctx[i->ctx].parent, g->ctx[i->ctx].ret);
         }
