@@ -67,6 +67,12 @@ static void end_branch(struct t2_form *m, const struct t2_block *b, const struct
     if (taken == T2_NONE) {
         side(m, cond, i->target);
         jump_or_leave(m, next, behind);
+    } else if (next == T2_NONE && m->g->block[taken].order <= b->order) {
+        /* back to a loop's head, or out: the head is what the jump should lead to */
+        ir_ref r = ir_emit(f, IR_BR, IR_NONE, 0, cond, 0, 0);
+        to_block(m, r, 1, taken);
+        f->ins[r].c = ir_emit(f, IR_BLOCK, IR_NONE, 0, 0, 0, 0);
+        leave(m, IR_EXIT_JUMP, ir_kaddr(f, behind), IR_NIL);
     } else if (next == T2_NONE) {
         side(m, ir_op2(f, IR_XOR, IR_I1, cond, ir_ki(f, IR_I1, 1)), behind);
         jump(m, taken);
