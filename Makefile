@@ -58,7 +58,7 @@ $(STATIC)/build.ninja: | packages
 	@mv $(STATIC).log $(STATIC)/setup.log
 
 static: $(STATIC)/build.ninja
-	@ninja -C $(STATIC) -j $(JOBS) --quiet src/cli/isomer src/cli/isomer-riscv64 \
+	@ninja -C $(STATIC) -j $(JOBS) --quiet src/cli/isomer src/cli/isomer-riscv64 src/cli/isomer-disk \
 	    src/cli/isomer.1 src/cli/isomer.bash
 
 deb: static

@@ -37,7 +37,9 @@ export SOURCE_DATE_EPOCH
 version=$("$exe" version | cut -d' ' -f2)
 arch=$(dpkg --print-architecture)
 maintainer="${DEBFULLNAME:-Isomer maintainers} <${DEBEMAIL:-maintainers@isomer.invalid}>"
-libc=$(dpkg-query -W -f '${source:Package} (= ${source:Version})' libc6-dev)
+# what is linked statically: the C library, and what isomer-disk uses
+built_using=$(dpkg-query -W -f '${source:Package} (= ${source:Version}), ' libc6-dev libfuse3-dev \
+    libssl-dev zlib1g-dev libdeflate-dev libzstd-dev liburing-dev)
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 chmod 755 "$stage"
@@ -48,9 +50,9 @@ meson install -C "$built" --no-rebuild --quiet --destdir "$stage/to" >"$stage/lo
 root=$stage/root
 mkdir -p "$root/usr/bin" "$root/usr/share/doc/isomer" "$root/DEBIAN"
 bin=$(find "$stage/to" -name isomer -path '*/bin/isomer')
-cp -P "$bin" "$bin-riscv64" "$root/usr/bin/"
+cp -P "$bin" "$bin-riscv64" "$bin-disk" "$root/usr/bin/"
 cp -r "${bin%/bin/isomer}/share/." "$root/usr/share/"
-strip --strip-all --remove-section=.comment "$root/usr/bin/isomer"
+strip --strip-all --remove-section=.comment "$root/usr/bin/isomer" "$root/usr/bin/isomer-disk"
 gzip -9n "$root/usr/share/man/man1/isomer.1"
 ln -s isomer.1.gz "$root/usr/share/man/man1/isomer-riscv64.1.gz"
 mv "$root/usr/share/bash-completion/completions/isomer.bash" \
@@ -69,7 +71,7 @@ cp "$top/docs/install.md" "$root/usr/share/doc/isomer/"
 # ---- control
 size=$(du -sk --apparent-size "$root/usr" | cut -f1)
 sed -e "s|@VERSION@|$version|; s|@ARCH@|$arch|; s|@MAINTAINER@|$maintainer|; s|@SIZE@|$size|" \
-    -e "s|@BUILT_USING@|$libc|" "$top/packaging/control.in" >"$root/DEBIAN/control"
+    -e "s|@BUILT_USING@|${built_using%, }|" "$top/packaging/control.in" >"$root/DEBIAN/control"
 for script in postinst prerm; do
     cp "$top/packaging/$script" "$root/DEBIAN/$script"
     chmod 755 "$root/DEBIAN/$script"

@@ -43,8 +43,8 @@ int cli_disk(int argc, char **argv)
     else
         errno = ENOENT;
     if (errno == ENOENT)
-        cli_error("virtual disks are not in this build: %s is missing beside isomer (build it with "
-                  "zlib, libdeflate, libzstd, libssl, libfuse3 and liburing)", CLI_DISK);
+        cli_error("virtual disks are not here: %s is missing beside isomer: build or install it, "
+                  "too", CLI_DISK);
     else
         cli_error("%s: %s", path, strerror(errno));
     return ISOMER_EXIT_CANNOT_RUN;
