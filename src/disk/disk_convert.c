@@ -22,9 +22,12 @@ enum {
 
 struct convert {
     struct disk_convert *c;
+    pthread_mutex_t writing; /* one file is written by one thread at a time anyway: the kernel's
+                              * lock would spin */
     pthread_mutex_t lock;  /* for what follows */
     struct base_text *error;
     uint64_t next;         /* where the next piece begins */
+    uint64_t data_end;     /* up to there the source is known to hold data */
     uint64_t done;         /* bytes copied or left out */
     int result;
     size_t piece;          /* a multiple of the target's cluster if it is compressed */
@@ -141,8 +144,12 @@ static int copy_piece(struct convert *v, uint64_t off, uint8_t *buf, size_t len,
     if (r < 0)
         return disk_error(error, r, disk_path(c->src), "cannot be read at %llu: %s",
                           (unsigned long long)(c->src_off + off), strerror(-r));
+    if (!c->compress)
+        pthread_mutex_lock(&v->writing);
     r = c->over_backing ? write_changes(v, off, buf, buf + v->piece, len)
                         : write_sparse(v, off, buf, len);
+    if (!c->compress)
+        pthread_mutex_unlock(&v->writing);
     if (r < 0)
         return disk_error(error, r, disk_path(c->dst), "cannot be written at %llu: %s",
                           (unsigned long long)off, strerror(-r));
@@ -163,15 +170,18 @@ static bool next_piece(struct convert *v, uint64_t *off, size_t *len)
 
         if (n > left)
             n = (size_t)left;
-        if (!c->over_backing && c->sparse &&
-            !disk_map(c->src, c->src_off + v->next, left, &e) && e.kind != DISK_DATA &&
-            e.len >= n) {
-            /* whole pieces, so that compressed ones stay aligned */
-            uint64_t skip = e.len == left ? left : e.len - (v->next + e.len) % v->piece;
+        if (!c->over_backing && c->sparse && v->next >= v->data_end &&
+            !disk_map(c->src, c->src_off + v->next, left, &e)) {
+            if (e.kind == DISK_DATA) {
+                v->data_end = v->next + e.len;
+            } else if (e.len >= n) {
+                /* whole pieces, so that compressed ones stay aligned */
+                uint64_t skip = e.len == left ? left : e.len - (v->next + e.len) % v->piece;
 
-            v->next += skip;
-            v->done += skip;
-            continue;
+                v->next += skip;
+                v->done += skip;
+                continue;
+            }
         }
         *off = v->next;
         *len = n;
@@ -231,11 +241,13 @@ int disk_convert_run(struct disk_convert *c, struct base_text *error)
     if (want < MIN_THREADS && !c->compress)
         want = MIN_THREADS;
     pthread_mutex_init(&v.lock, NULL);
+    pthread_mutex_init(&v.writing, NULL);
     while (n + 1 < want && n < MAX_THREADS && !pthread_create(&threads[n], NULL, work, &v))
         n++;
     work(&v);
     while (n)
         pthread_join(threads[--n], NULL);
     pthread_mutex_destroy(&v.lock);
+    pthread_mutex_destroy(&v.writing);
     return v.result;
 }
