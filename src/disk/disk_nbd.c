@@ -131,12 +131,18 @@ static int keep(struct listener *l, int fd)
     return 0;
 }
 
-/* A socket that a server which is gone left behind is replaced, one in use is not. */
+/* A socket that a server which is gone left behind is replaced; one in use is not, and other files
+ * are not, though they refuse connections, too. */
 static bool is_stale(const struct sockaddr_un *a)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool stale = connect(fd, (const struct sockaddr *)a, sizeof *a) < 0 && errno == ECONNREFUSED;
+    struct stat st;
+    bool stale;
+    int fd;
 
+    if (lstat(a->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+        return false;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    stale = connect(fd, (const struct sockaddr *)a, sizeof *a) < 0 && errno == ECONNREFUSED;
     close(fd);
     return stale;
 }
