@@ -387,7 +387,7 @@ static void test_busy(void)
     count = 0;
     install(SIGALRM, on_float, SA_RESTART);
     setitimer(ITIMER_REAL, &it, NULL);
-    for (uint64_t i = 0; i < 30000000 && (count < 1500 || i < 100000); i++) {
+    for (uint64_t i = 0; i < 300000000 && (count < 1500 || i < 100000); i++) {
         a += b ^ i, b += c * 3, c ^= d >> 3, d += e, e -= f * 5, f ^= g << 1, g += h, h ^= a;
         x += y * 0.25, y -= z * 0.125, z += w * 0.5, w -= x * 0.0625;
         if ((i & 0xfff) == 0xfff) /* the same whatever the number of rounds */
