@@ -23,13 +23,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#ifndef CLONE_CLEAR_SIGHAND
-#define CLONE_CLEAR_SIGHAND 0x100000000ull
-#endif
 enum { VFORK_STACK = 256 << 10 };
 
-/* CLONE_CLEAR_SIGHAND: handlers become SIG_DFL, SIG_IGN stays. */
-static void clear_handlers(struct proc_signals *table)
+void proc_signals_clear(struct proc_signals *table)
 {
     for (int sig = 1; sig <= PROC_NSIG; sig++) {
         if (table->action[sig].handler <= PROC_SIG_IGN)
@@ -110,7 +106,7 @@ static void fork_child(struct proc_thread *t, const struct proc_clone *c)
     if (c->stack)
         t->rv->x[RV_SP] = c->stack;
     if (c->flags & CLONE_CLEAR_SIGHAND)
-        clear_handlers(p->sig);
+        proc_signals_clear(p->sig);
     proc_sigmask_set_host(t->sig->mask);
 }
 
@@ -160,7 +156,7 @@ static int vfork_main(void *arg)
     proc_self = t;
     t->tid = (pid_t)proc_raw(SYS_gettid, 0, 0, 0, 0, 0, 0);
     if (b->flags & CLONE_CLEAR_SIGHAND)
-        clear_handlers(t->sig->table);
+        proc_signals_clear(t->sig->table);
     proc_sigmask_set_host(t->sig->mask);
     proc_loop(t);
 }

@@ -6,6 +6,10 @@
 
 #include "process/proc_priv.h"
 
+#ifndef CLONE_CLEAR_SIGHAND
+#define CLONE_CLEAR_SIGHAND 0x100000000ull
+#endif
+
 enum { PROC_NSIG = 64 };
 
 static inline uint64_t proc_sigbit(int sig) { return 1ull << (sig - 1); }
@@ -118,9 +122,19 @@ struct proc_clone {
 struct proc_thread *proc_thread_make(struct proc_thread *parent, const struct proc_clone *c);
 void proc_thread_free(struct proc_thread *t);
 
+/* The host's C library takes a signal with its first thread: back to the guest. */
+void proc_signal_reclaim(struct proc_thread *t);
+
 /* ---- proc_fork.c ----------------------------------------------------- */
 
 long proc_fork(struct proc_thread *t, const struct proc_clone *c);
 long proc_vfork(struct proc_thread *t, const struct proc_clone *c);
+/* CLONE_CLEAR_SIGHAND: handlers become SIG_DFL, SIG_IGN stays. */
+void proc_signals_clear(struct proc_signals *table);
+
+/* ---- proc_shared.c --------------------------------------------------- */
+
+/* CLONE_VM, neither CLONE_THREAD nor a plain vfork. */
+long proc_clone_shared(struct proc_thread *t, const struct proc_clone *c);
 
 #endif

@@ -28,9 +28,6 @@ enum { THREAD_STACK = 2 << 20 };
 enum { THREAD_STACK = 256 << 10 };
 #endif
 enum { ROBUST_LIMIT = 2048 }; /* entries followed, as in the kernel */
-#ifndef CLONE_CLEAR_SIGHAND
-#define CLONE_CLEAR_SIGHAND 0x100000000ull
-#endif
 
 _Thread_local struct proc_thread *proc_self __attribute__((tls_model("initial-exec")));
 
@@ -143,7 +140,7 @@ static long unshare_rest(uint64_t flags)
 }
 
 /* The C library's first pthread_create() takes signal 33 for itself. */
-static void reclaim_setxid(struct proc_thread *t)
+void proc_signal_reclaim(struct proc_thread *t)
 {
     static atomic_bool done;
     struct proc_signals *table = t->sig->table;
@@ -169,7 +166,7 @@ static void *thread_main(void *arg)
     proc_self = t;
     b->error = unshare_rest(c->flags);
     if (!b->error) {
-        reclaim_setxid(t);
+        proc_signal_reclaim(t);
         proc_signal_thread_init(t);
         if (c->flags & CLONE_PARENT_SETTID)
             proc_write_guest(c->parent_tid, &tid, sizeof tid);
@@ -238,10 +235,8 @@ static long do_clone(struct proc_thread *t, const struct proc_clone *c)
         return clone_thread(t, c);
     if (!(c->flags & CLONE_VM))
         return proc_fork(t, c);
-    /* Memory shared between processes that run at the same time would need a
-     * TLS block of the host's C library for the child. */
     if (!(c->flags & CLONE_VFORK) || (c->flags & CLONE_SIGHAND))
-        return -EINVAL;
+        return proc_clone_shared(t, c);
     return proc_vfork(t, c);
 }
 
