@@ -110,8 +110,8 @@ static void memory(void)
     RES("mseal", syscall(SYS_mseal, page, 4096, 0));
     RES("munmap sealed", munmap(page, 4096));
     RES("mprotect sealed", mprotect(page, 4096, PROT_READ));
-    RES("map over sealed", mmap(page, 4096, PROT_READ, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1,
-                                0) == MAP_FAILED ? -1 : 0);
+    RES("map over sealed",
+        (long)mmap(page, 4096, PROT_READ, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     page[0] = 1;
     RES("munmap behind", munmap(page + 4096, 4096));
     RES("process_vm_readv", process_vm_readv(getpid(), &here, 1, &there, 1, 0));
@@ -156,7 +156,8 @@ static void futexes(void)
     v[0].pad = 1;
     RES("futex_waitv pad", syscall(SYS_futex_waitv, v, 3, 0, NULL, 0));
     RES("futex_wake", syscall(SYS_futex_wake, &words[0], 0xfffffffful, 1, 2 | 128));
-    RES("futex_wait changed", syscall(SYS_futex_wait, &words[1], 0, 0xfffffffful, 2 | 128, NULL, 0));
+    RES("futex_wait changed",
+        syscall(SYS_futex_wait, &words[1], 0, 0xfffffffful, 2 | 128, NULL, 0));
 }
 
 static void landlock_child(void)
