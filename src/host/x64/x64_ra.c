@@ -254,6 +254,8 @@ static unsigned x64_take(struct x64_t1 *t, uint32_t cls)
         x64_evict_reg(t, victim);
         return victim;
     }
+    if (t->t2 && (m & ~t->t2->kept))
+        m &= ~t->t2->kept;
     return x64_pick(t, m);
 }
 

@@ -192,7 +192,8 @@ static inline unsigned x64_use(struct x64_t1 *t, ir_ref r)
 /* Use with a wish: an unallocated value takes reg if that is free. */
 static inline unsigned x64_use_in(struct x64_t1 *t, ir_ref r, unsigned reg)
 {
-    if (t->val[r].reg == X64_NONE && !ir_is_const(r) && t->val[r].hint == X64_NONE &&
+    if (t->val[r].reg == X64_NONE && !ir_is_const(r) &&
+        (t->val[r].hint == X64_NONE || !(t->free >> t->val[r].hint & 1)) &&
         (t->free >> reg & 1)) {
         x64_give(t, r, reg);
         t->lock |= 1u << reg;

@@ -55,6 +55,20 @@ uint32_t x64_t2_previous(struct x64_t1 *t, ir_ref r)
     return ir_is_const(r) || x64_ins(t, r)->op == IR_GET ? 0 : r;
 }
 
+/* Registers that are left for what a loop computes. */
+enum { X64_LEFT = 1, X64_LEFT_IN_LOOP = 5 };
+
+bool x64_t2_may_take(struct x64_t1 *t, ir_ref r)
+{
+    const struct x64_block *k = &t->t2->block[t->t2->cur];
+    uint32_t cls = x64_ref_fp(t, r) ? (uint32_t)X64_FPRS : X64_GPRS;
+    int left = X64_LEFT;
+
+    if (k->depth && x64_t2_previous(t, r) < t->t2->block[k->loop].first)
+        left = X64_LEFT_IN_LOOP;
+    return __builtin_popcount(t->free & cls & ~t->lock) > left;
+}
+
 unsigned x64_t2_victim(struct x64_t1 *t, uint32_t mask)
 {
     unsigned best = X64_NONE;
@@ -139,6 +153,7 @@ struct x64_edge {
     unsigned n;
     struct x64_put put[X64_PUTS];
     unsigned nput, ncopy;
+    bool leaves; /* a loop */
 };
 
 static void x64_t2_edge_move(struct x64_edge *e, unsigned reg, struct x64_where w)
@@ -154,18 +169,19 @@ static void x64_t2_edge_move(struct x64_edge *e, unsigned reg, struct x64_where 
 static void x64_t2_bring(struct x64_t1 *t, struct x64_edge *e, unsigned reg, ir_ref r, bool phi)
 {
     struct x64_where w = {.kind = X64_MOVE_CONST, .k = r};
+    bool take = !e->leaves || x64_t2_may_take(t, r);
 
     if (ir_is_const(r)) {
-        if (!phi && t->val[r].reg == X64_NONE && (t->free >> reg & 1))
+        if (!phi && take && t->val[r].reg == X64_NONE && (t->free >> reg & 1))
             x64_give(t, r, reg);
         if (t->val[r].reg != X64_NONE) {
             w.kind = X64_MOVE_REG;
             w.reg = t->val[r].reg;
         }
     } else {
-        if (t->val[r].reg == X64_NONE && (t->free >> reg & 1))
+        if (t->val[r].reg == X64_NONE && take && (t->free >> reg & 1))
             x64_give(t, r, reg);
-        else if (t->val[r].reg == X64_NONE)
+        else if (t->val[r].reg == X64_NONE && take)
             x64_try_alloc(t, r);
         w.kind = X64_MOVE_REG;
         w.reg = t->val[r].reg;
@@ -195,7 +211,7 @@ static void x64_t2_edge_phis(struct x64_t1 *t, struct x64_edge *e, unsigned b, u
         if (!ir_is_const(o)) {
             int slot;
 
-            if (t->val[o].reg == X64_NONE)
+            if (t->val[o].reg == X64_NONE && (!e->leaves || x64_t2_may_take(t, o)))
                 x64_try_alloc(t, o);
             p.kind = X64_MOVE_REG;
             p.reg = t->val[o].reg;
@@ -216,6 +232,7 @@ static void x64_t2_edge(struct x64_t1 *t, struct x64_edge *e, unsigned b, unsign
     const ir_ref *top = x64_t2_top(x, b, s);
 
     e->n = e->nput = 0;
+    e->leaves = x->block[s].depth < x->block[b].depth;
     for (unsigned reg = 0; reg < X64_NREGS; reg++)
         if (top[reg] != IR_NIL && !x64_t2_is_phi_of(t, top[reg], s))
             x64_t2_bring(t, e, reg, top[reg], false);
@@ -347,6 +364,37 @@ static void x64_t2_branch(struct x64_t1 *t, unsigned b, struct ir_ins *i)
     x64_emit_compare(t, cmp);
 }
 
+/* A side exit right before a jump to what does not come next, a loop's end: one jump to
+ * there, and the exit behind it. */
+static bool x64_t2_side_jump(struct x64_t1 *t, unsigned b, struct x64_edge *e)
+{
+    struct x64_block *k = &t->t2->block[b];
+    struct ir_ins *side = x64_ins(t, k->last - 1);
+    unsigned s = k->succ[0];
+    struct x64_cond c;
+    uint32_t label;
+    ir_ref cmp;
+
+    if (side->op != IR_SIDE || k->last - 1 <= k->first || s == b + 1 || t->j->cfg.deopt_always)
+        return false;
+    x64_t2_edge(t, e, b, s);
+    if (!x64_t2_edge_empty(e)) {
+        x64_t2_jmp(t, b, s);
+        x64_t2_emit_edge(t, e, s);
+        t->at = k->last - 1;
+        x64_t2_side(t, side);
+        return true;
+    }
+    x64_t2_emit_edge(t, e, s); /* nothing; for the log */
+    t->at = k->last - 1;
+    label = x64_t2_side_exit(t, side);
+    x64_jmp(t, JIT_RELOC_PC32_SECTION, JIT_COLD, label);
+    c = x64_cond_of(t, side->a, true, &cmp);
+    x64_t2_jcond(t, c, s);
+    x64_emit_compare(t, cmp);
+    return true;
+}
+
 /* The end of block b; returns the first of the instructions it dealt with. */
 static ir_ref x64_t2_terminator(struct x64_t1 *t, unsigned b)
 {
@@ -357,6 +405,8 @@ static ir_ref x64_t2_terminator(struct x64_t1 *t, unsigned b)
     t->at = k->last;
     switch (i->op) {
     case IR_JMP:
+        if (x64_t2_side_jump(t, b, &e))
+            return k->last - 1;
         x64_t2_edge(t, &e, b, k->succ[0]);
         x64_t2_jmp(t, b, k->succ[0]);
         x64_t2_emit_edge(t, &e, k->succ[0]);
@@ -462,6 +512,39 @@ static void x64_t2_block_top(struct x64_t1 *t, unsigned b)
             t->c->relocs.data[x->back.data[n].reloc].addend = k->label;
 }
 
+/* Values that a header is assumed to have in registers want to be there all the time, and so
+ * does what its PHIs get; the hints of inner loops count. */
+static void x64_t2_hints(struct x64_t1 *t)
+{
+    struct x64_t2 *x = t->t2;
+    unsigned deepest = 0;
+
+    for (unsigned b = 0; b < x->nblocks; b++)
+        if (x->block[b].depth > deepest)
+            deepest = x->block[b].depth;
+    for (unsigned depth = 1; depth <= deepest; depth++) {
+        for (unsigned b = 0; b < x->nblocks; b++) {
+            if (!x->block[b].header || x->block[b].depth != depth)
+                continue;
+            for (unsigned reg = 0; reg < X64_NREGS; reg++) {
+                ir_ref r = x->assume[b][reg];
+
+                if (r == IR_NIL || ir_is_const(r))
+                    continue;
+                t->val[r].hint = (uint8_t)reg;
+                if (!x64_t2_is_phi_of(t, r, b))
+                    continue;
+                for (uint32_t n = 0; n < x64_ins(t, r)->b; n++) {
+                    ir_ref o = t->f->extra[x64_ins(t, r)->a + 2 * n + 1];
+
+                    if (!ir_is_const(o) && o > r && x64_ins(t, o)->op != IR_PHI)
+                        t->val[o].hint = (uint8_t)reg;
+                }
+            }
+        }
+    }
+}
+
 /* ---- the passes -------------------------------------------------------- */
 
 static void x64_t2_emit_block(struct x64_t1 *t, unsigned b)
@@ -471,6 +554,9 @@ static void x64_t2_emit_block(struct x64_t1 *t, unsigned b)
     ir_ref r;
 
     x->cur = b;
+    x->kept = 0;
+    for (unsigned reg = 0; k->depth && reg < X64_NREGS; reg++)
+        x->kept |= (uint32_t)(x->assume[k->loop][reg] != IR_NIL) << reg;
     x64_t2_clear(t);
     memcpy(t->cur, x->end[b], t->f->guest->nslots * sizeof *t->cur);
     r = x64_t2_terminator(t, b);
@@ -493,6 +579,7 @@ static void x64_t2_pass(struct x64_t1 *t, struct jit_code *c)
     c->marks.len = 0;
     x64_start(t, t->f, c);
     x64_t2_values(t);
+    x64_t2_hints(t);
     x->back.len = 0;
     x64_log_reset(t);
     x->again = x->changed = false;

@@ -15,7 +15,7 @@
 
 enum {
     X64_MAX_BLOCKS = 512,
-    X64_GOOD_PASSES = 3, /* over a region with loops, unless one more is needed */
+    X64_GOOD_PASSES = 4, /* over a region with loops, unless one more is needed */
     X64_MAX_PASSES = 8,
     X64_PUTS = IR_MAX_SLOTS + 64,
     X64_FIXES = X64_NREGS,
@@ -35,6 +35,7 @@ struct x64_block {
     ir_ref first, last;    /* its BLOCK (or first instruction), its terminator */
     uint16_t succ[2];
     uint8_t nsucc, depth;  /* of loops around it */
+    uint16_t loop;         /* header of the innermost */
     bool header;
     uint32_t label;        /* of its top, once emitted */
 };
@@ -61,6 +62,7 @@ struct x64_use_node {
 struct x64_t2 {
     struct x64_block block[X64_MAX_BLOCKS];
     unsigned nblocks, cur;
+    uint32_t kept;                 /* registers that the present loop's header assumes */
     uint16_t block_of[IR_MAX_INS]; /* of BLOCK instructions, by ref - IR_BIAS */
     ir_ref in[X64_MAX_BLOCKS][X64_NREGS];     /* registers at its top */
     ir_ref assume[X64_MAX_BLOCKS][X64_NREGS]; /* headers: what a back edge brings */
@@ -108,6 +110,7 @@ void x64_t2_values(struct x64_t1 *t); /* before each pass */
 unsigned x64_t2_convention(struct x64_t1 *t, struct x64_move *m, bool final);
 unsigned x64_t2_map(struct x64_t1 *t, uint64_t pc);
 void x64_t2_side(struct x64_t1 *t, struct ir_ins *i);
+uint32_t x64_t2_side_exit(struct x64_t1 *t, struct ir_ins *i);
 void x64_t2_hazards(struct x64_t1 *t, struct x64_move *m, unsigned n);
 void x64_t2_emit_puts(struct x64_t1 *t);
 /* Where r can be had here; sees to it that it is there. final: any free register may be
@@ -135,5 +138,8 @@ static inline bool x64_t2_in_loop(const struct x64_t1 *t)
 {
     return t->t2->block[t->t2->cur].depth > 0;
 }
+/* May r, which nothing here computes with, take a free register? Not the last ones, and fewer
+ * if the loop does not use it: what has none is had from memory. */
+bool x64_t2_may_take(struct x64_t1 *t, ir_ref r);
 
 #endif

@@ -47,18 +47,13 @@ static ir_ref x64_t2_strip(const struct x64_t1 *t, ir_ref r, enum jit_how *how)
     return a;
 }
 
-/* Free registers that only maps and side exits may not take. */
-enum { X64_KEEP_FREE = 2 };
-
-static bool x64_t2_may_alloc(const struct x64_t1 *t, ir_ref r, bool final)
+static bool x64_t2_may_alloc(struct x64_t1 *t, ir_ref r, bool final)
 {
-    uint32_t cls = x64_ref_fp(t, r) ? (uint32_t)X64_FPRS : X64_GPRS;
-
     if (final)
         return true;
     return !(t->val[r].flags & (X64_V_SPILL | X64_V_HOME)) &&
            !(x64_entry_slot(t, r) >= 0 && !(t->pinned >> x64_entry_slot(t, r) & 1)) &&
-           __builtin_popcount(t->free & cls & ~t->lock) > X64_KEEP_FREE;
+           x64_t2_may_take(t, r);
 }
 
 /* Where r can be had here; sees to it that it is there. An exit can not make a
@@ -163,7 +158,7 @@ static void x64_t2_homes(struct x64_t1 *t, bool final)
             r = x64_t2_strip(t, r, &how);
         if (!ir_is_const(r) && t->val[r].reg == X64_NONE &&
             (t->free & ~t->lock & 1u << t->home[slot]) &&
-            (final || !(t->val[r].flags & (X64_V_SPILL | X64_V_HOME))))
+            (final || (!(t->val[r].flags & (X64_V_SPILL | X64_V_HOME)) && x64_t2_may_take(t, r))))
             x64_give(t, r, t->home[slot]);
     }
 }
@@ -439,13 +434,12 @@ void x64_t2_emit_puts(struct x64_t1 *t)
 
 /* ---- side exits ------------------------------------------------------ */
 
-void x64_t2_side(struct x64_t1 *t, struct ir_ins *i)
+/* The code of a side exit, in the cold section; returns its label. */
+uint32_t x64_t2_side_exit(struct x64_t1 *t, struct ir_ins *i)
 {
     struct x64_move m[X64_NREGS];
     uint32_t label;
-    ir_ref cmp;
     unsigned n, e;
-    struct x64_cond c;
 
     e = x64_exit(t, JIT_EXIT_DIRECT, false, x64_key(t, i->b));
     x64_section(t, JIT_COLD);
@@ -458,7 +452,15 @@ void x64_t2_side(struct x64_t1 *t, struct ir_ins *i)
     x64_log(t, X64_E_EXIT, 0, 0, 0, 0);
     label = x64_off(t);
     x64_section(t, JIT_HOT);
-    c = x64_cond_of(t, i->a, false, &cmp);
+    return label;
+}
+
+void x64_t2_side(struct x64_t1 *t, struct ir_ins *i)
+{
+    uint32_t label = x64_t2_side_exit(t, i);
+    ir_ref cmp;
+    struct x64_cond c = x64_cond_of(t, i->a, false, &cmp);
+
     x64_jcond(t, c, JIT_RELOC_PC32_SECTION, JIT_COLD, label);
     x64_emit_compare(t, cmp);
 }

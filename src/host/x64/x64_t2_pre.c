@@ -63,9 +63,12 @@ static void x64_t2_edges(struct x64_t1 *t)
             latch[h] = (uint16_t)b;
         }
     }
-    for (unsigned h = 0; h < x->nblocks; h++)
-        for (unsigned b = h; x->block[h].header && b <= latch[h]; b++)
+    for (unsigned h = 0; h < x->nblocks; h++) {
+        for (unsigned b = h; x->block[h].header && b <= latch[h]; b++) {
             x->block[b].depth++;
+            x->block[b].loop = (uint16_t)h;
+        }
+    }
 }
 
 /* ---- slots ----------------------------------------------------------- */
