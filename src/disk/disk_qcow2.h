@@ -9,6 +9,7 @@
  *   disk_qcow2_commit.c  tables to the file, in an order that survives a power loss
  *   disk_qcow2_alloc.c   refcounts: allocate, free
  *   disk_qcow2_map.c     what an L2 entry says
+ *   disk_qcow2_tree.c    everything below an L1 table, for snapshots
  *   disk_qcow2_read.c, _write.c, _compress.c   requests
  *   disk_qcow2_create.c, _check.c, _resize.c
  *
@@ -242,6 +243,15 @@ int q2_ref_get(struct q2 *q, uint64_t cluster, uint64_t *count);
 int q2_apply_frees(struct q2 *q, q2_frees *list); /* alloc_lock held */
 uint64_t q2_ref_load(const void *block, unsigned order, uint64_t i);
 void q2_ref_store(void *block, unsigned order, uint64_t i, uint64_t v);
+
+/* ---- trees (disk_qcow2_tree.c), for snapshots; all behind the gate ---- */
+
+/* For everything that an L1 table (host byte order) leads to: L2 tables and data. At once. All or
+ * nothing; -ENOSPC: refcounts are too narrow for one more. */
+int q2_tree_add(struct q2 *q, const uint64_t *l1, uint64_t n, int delta);
+/* COPIED flags of the active tables, in memory: all off; those on whose cluster is used once. */
+int q2_tree_unflag(struct q2 *q);
+int q2_tree_flag(struct q2 *q);
 
 /* ---- mapping (disk_qcow2_map.c) -------------------------------------- */
 

@@ -3,7 +3,8 @@
  * Counts how often each host cluster is used, by walking everything that the header leads to, and
  * compares with the refcounts. A refcount too high is a leak; too low a corruption, since the
  * cluster may be given out again. Then each COPIED flag of the active tables must say whether the
- * refcount is one.
+ * refcount is one: wrongly set a snapshot would be written over, wrongly not set costs a copy, so
+ * it counts as a leak.
  *
  * Repair writes what was counted. Where refcount blocks cannot be used themselves (outside the
  * file, not at a cluster, used by something else, too) all of them are made anew behind the last
@@ -24,7 +25,7 @@ struct check {
     uint32_t *count;
     uint64_t clusters; /* of the file */
     bool rebuild;
-    uint64_t flags;    /* COPIED flags that are wrong */
+    uint64_t flags;    /* COPIED flags that are set wrongly */
     uint64_t low;      /* refcounts that are */
 };
 
@@ -387,7 +388,23 @@ static bool flag_wrong(struct check *c, uint64_t entry)
     return (c->count[cluster] == 1) != !!(entry & Q2_COPIED);
 }
 
-static int fix_l2(struct check *c, uint64_t i, bool fix)
+/* Tells of a wrong flag; true: it is to be changed. */
+static bool flag_found(struct check *c, const char *what, uint64_t i, uint64_t entry)
+{
+    bool set = entry & Q2_COPIED;
+
+    report(c, "%s: %s %llu says that its refcount is %sone", set ? "corruption" : "leak", what,
+           (ull)i, set ? "" : "not ");
+    if (set) {
+        c->flags++;
+        return c->repair == DISK_REPAIR_ALL;
+    }
+    c->r->leaks++;
+    c->r->leaks_fixed += c->repair != DISK_REPAIR_NONE;
+    return c->repair != DISK_REPAIR_NONE;
+}
+
+static int fix_l2(struct check *c, uint64_t i)
 {
     struct q2 *q = c->q;
     struct q2_table *t;
@@ -401,16 +418,13 @@ static int fix_l2(struct check *c, uint64_t i, bool fix)
         q2_entry_get(q, (i << q->l2_bits) + e, &entry, &bitmap);
         if (entry & Q2_COMPRESSED || q->data != q->file || !flag_wrong(c, entry))
             continue;
-        report(c, "corruption: guest cluster %llu says that its refcount is %sone",
-               (ull)((i << q->l2_bits) + e), entry & Q2_COPIED ? "" : "not ");
-        c->flags++;
-        if (fix)
+        if (flag_found(c, "guest cluster", (i << q->l2_bits) + e, entry))
             q2_entry_put(q, t, (i << q->l2_bits) + e, entry ^ Q2_COPIED, bitmap);
     }
     return 0;
 }
 
-static int check_flags(struct check *c, bool fix)
+static int check_flags(struct check *c)
 {
     struct q2 *q = c->q;
     int r = 0;
@@ -419,15 +433,12 @@ static int check_flags(struct check *c, bool fix)
         if (!(q->l1[i] & Q2_OFFSET_MASK) || q->l1[i] & Q2_OFFSET_MASK & (q->cluster_size - 1))
             continue;
         if (flag_wrong(c, q->l1[i])) {
-            report(c, "corruption: L1 entry %llu says that its refcount is %sone", (ull)i,
-                   q->l1[i] & Q2_COPIED ? "" : "not ");
-            c->flags++;
-            if (fix)
+            if (flag_found(c, "L1 entry", i, q->l1[i]))
                 q2_l1_set(q, i, q->l1[i] ^ Q2_COPIED);
         }
-        if (fix_l2(c, i, fix) < 0)
+        if (fix_l2(c, i) < 0)
             c->r->errors++;
-        if (fix)
+        if (c->repair)
             r = q2_commit_if_full(q);
     }
     return r;
@@ -470,7 +481,7 @@ static int check_inside(struct check *c)
         c->r->leaks_fixed = c->r->leaks;
     }
     if (!r)
-        r = check_flags(c, fix);
+        r = check_flags(c);
     c->r->corruptions += c->flags;
     return r ? r : c->repair ? finish(c) : 0;
 }

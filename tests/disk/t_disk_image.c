@@ -3,7 +3,7 @@
  * One image for each case, damaged or changed byte by byte where need be; qemu-img judges what is
  * left.
  */
-#include "disk/disk_driver.h"
+#include "disk/disk_qcow2.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -351,6 +351,36 @@ static void test_dirty(void)
     result(!(word(72) & 1) && !run("qemu-img check i.qcow2"), "and repaired when it is opened");
 }
 
+/* ---- trees ----------------------------------------------------------- */
+
+/* What a snapshot does to refcounts and flags, without one. */
+static void test_tree(void)
+{
+    struct disk_check_result c = {0};
+    struct disk *d;
+    struct q2 *q;
+    uint64_t end;
+    bool ok;
+
+    filled((struct disk_create_options){.refcount_bits = 2});
+    d = image(0, false);
+    q = d->state;
+    end = q->end;
+    q2_close_gate(q);
+    ok = !q2_commit_all(q) && !q2_tree_unflag(q) && !q2_commit_all(q) &&
+         !q2_tree_add(q, q->l1, q->h.l1_size, 1) && !q2_tree_add(q, q->l1, q->h.l1_size, 1) &&
+         q2_tree_add(q, q->l1, q->h.l1_size, 1) == -ENOSPC;
+    q2_open_gate(q);
+    ok = ok && !disk_check(d, DISK_REPAIR_NONE, &c) && c.leaks == 2 * 17 && !c.corruptions;
+    result(ok, "a tree counted twice, and not more than refcounts of two bits can");
+    ok = !disk_write(d, 0, "x", 1) && !disk_flush(d) && q->end == end + 2;
+    result(ok, "then a write copies the L2 table and the cluster");
+    disk_check(d, DISK_REPAIR_LEAKS, &c);
+    disk_close(d);
+    result(c.leaks && c.leaks == c.leaks_fixed && !run("qemu-img check i.qcow2"),
+           "flags that are missing come back with the repair of leaks");
+}
+
 /* ---- size ------------------------------------------------------------ */
 
 static void test_resize(void)
@@ -420,6 +450,7 @@ int main(void)
     test_allocator();
     test_repair();
     test_dirty();
+    test_tree();
     test_resize();
     test_growth();
     return failed != 0;

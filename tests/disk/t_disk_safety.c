@@ -262,6 +262,7 @@ static void test_kill(const struct variant *v)
         kill(pid, SIGKILL);
         waitpid(pid, &status, 0);
         ok = WIFSIGNALED(status) && verify("s.qcow2", h);
+        memcpy(h->done, h->flushed, sizeof h->done); /* the rest may have died with it */
         base_rand(&seed);
     }
     munmap(h, sizeof *h);
