@@ -135,16 +135,18 @@ def goal_table(found):
 
 
 def report(head, kernels, programs, machines, translation, more=(), more_goals=()):
-    """The whole report as Markdown; more: (rows, their table), as bench_os.py makes it."""
+    """The whole report as Markdown; more: (title, rows, their table) of other parts."""
     parts = [head]
     if kernels:
         parts += ["## Kernels", result_table(kernels, machines, "kernel", True),
                   mean_table(kernels, machines)]
     if programs:
         parts += ["## Programs", result_table(programs, machines, "program", False)]
-    rows, text = more or ([], None)
-    if rows:
-        parts += ["## Operating system", text]
+    rows = []
+    for title, part, text in more:
+        rows += part
+        if part:
+            parts += [f"## {title}", text]
     found = goals(kernels, programs, translation) if kernels or programs else []
     parts += ["## Goals", goal_table([*found, *more_goals])]
     failed = [f"- {r.name}, {m}: {why}" for r in kernels + programs + rows for m, why in r.failed.items()]
