@@ -296,4 +296,9 @@ const struct disk_driver disk_qcow2 = {
     .resize = q2_resize,
     .set_backing = q2_set_backing,
     .make_empty = q2_make_empty,
+    .snapshot_list = q2_snapshot_list,
+    .snapshot_create = q2_snapshot_create,
+    .snapshot_delete = q2_snapshot_delete,
+    .snapshot_revert = q2_snapshot_revert,
+    .snapshot_open = q2_snapshot_open,
 };
