@@ -93,14 +93,41 @@ static uint64_t hash_bytes(uint64_t h, const uint8_t *p, size_t n)
     return h;
 }
 
+/* The hash of ranges, byte after byte as they come: by words from the start of a
+ * range, whatever the pieces are. */
+struct hasher {
+    uint64_t h;
+    unsigned fill;
+    uint8_t word[8];
+};
+
+static void hash_more(struct hasher *s, const uint8_t *bytes, size_t n)
+{
+    while (n && (s->fill || n < 8)) {
+        s->word[s->fill++] = *bytes++;
+        n--;
+        if (s->fill == 8) {
+            s->h = hash_bytes(s->h, s->word, 8);
+            s->fill = 0;
+        }
+    }
+    s->h = hash_bytes(s->h, bytes, n & ~(size_t)7);
+    bytes += n & ~(size_t)7;
+    for (n &= 7; n; n--)
+        s->word[s->fill++] = *bytes++;
+}
+
+static void hash_range_end(struct hasher *s)
+{
+    s->h = hash_bytes(s->h, s->word, s->fill);
+    s->fill = 0;
+}
+
 bool jit_hash_ranges(struct jit *j, const struct jit_range *r, unsigned n, uint64_t *hash)
 {
-    uint64_t h = 0;
+    struct hasher s = {0};
     for (unsigned i = 0; i < n; i++) {
         uint64_t at = r[i].start, end = at + r[i].len;
-        /* By words from the start of the range, whatever the windows are. */
-        uint8_t word[8];
-        unsigned fill = 0;
         while (at < end) {
             const uint8_t *bytes;
             bool writable;
@@ -110,22 +137,11 @@ bool jit_hash_ranges(struct jit *j, const struct jit_range *r, unsigned n, uint6
             if (got > end - at)
                 got = end - at;
             at += got;
-            while (got && (fill || got < 8)) {
-                word[fill++] = *bytes++;
-                got--;
-                if (fill == 8) {
-                    h = hash_bytes(h, word, 8);
-                    fill = 0;
-                }
-            }
-            h = hash_bytes(h, bytes, got & ~(size_t)7);
-            bytes += got & ~(size_t)7;
-            for (got &= 7; got; got--)
-                word[fill++] = *bytes++;
+            hash_more(&s, bytes, got);
         }
-        h = hash_bytes(h, word, fill);
+        hash_range_end(&s);
     }
-    *hash = h;
+    *hash = s.h;
     return true;
 }
 
@@ -138,6 +154,9 @@ struct form {
     uint64_t pc;
     unsigned insns, max_insns, jumps, sides, max_sides;
     bool grow; /* not a single instruction: the hash is asked */
+    struct hasher hash;            /* of instructions that the guest may write */
+    unsigned hashed, hash_range;   /* how many, in which range the last was */
+    uint8_t copy[32];              /* of the instruction */
 };
 
 static bool covered(const struct jit_formed *d, uint64_t pc)
@@ -232,12 +251,37 @@ static bool flow(struct form *m, const struct ir_flow *w)
     }
 }
 
+/* Of what others may be writing a copy is lifted and hashed: if it is not what is
+ * there when the writer says that code has changed, it will show. */
+static size_t keep_bytes(struct form *m, const uint8_t **bytes, size_t avail)
+{
+    size_t n = m->j->cfg.guest->max_len;
+    if (n > avail)
+        n = avail;
+    if (n > sizeof m->copy)
+        n = sizeof m->copy;
+    memcpy(m->copy, *bytes, n);
+    *bytes = m->copy;
+    return n;
+}
+
+static void hash_copy(struct form *m, const struct jit_formed *d, size_t len)
+{
+    if (d->nranges != m->hash_range)
+        hash_range_end(&m->hash);
+    m->hash_range = d->nranges;
+    hash_more(&m->hash, m->copy, len);
+    m->hashed++;
+}
+
 /* Lifts one instruction; false: its bytes are not (all) there. */
 static bool lift_one(struct form *m, struct ir_flow *w, uint32_t *got)
 {
     const struct ir_guest *g = m->j->cfg.guest;
     const uint8_t *bytes;
     size_t avail = bytes_at(&m->reader, m->pc, &bytes);
+    if (base_unlikely(m->reader.writable) && avail)
+        avail = keep_bytes(m, &bytes, avail);
     *got = (uint32_t)avail;
     if (avail < 2)
         return false;
@@ -276,6 +320,8 @@ bool jit_form_into(struct jit *j, struct ir_func *f, uint64_t pc, unsigned mode,
         }
         m.insns++;
         d->range[d->nranges - 1].len += w.len;
+        if (base_unlikely(m.reader.writable))
+            hash_copy(&m, d, w.len);
         if (!flow(&m, &w))
             break;
         if (m.insns >= m.max_insns || ir_func_full(f)) {
@@ -285,6 +331,8 @@ bool jit_form_into(struct jit *j, struct ir_func *f, uint64_t pc, unsigned mode,
     }
     f->nguest = m.insns;
     d->writable = m.reader.writable;
+    hash_range_end(&m.hash);
+    d->hash = m.hashed == m.insns ? m.hash.h : 0; /* 0: has always changed */
     if (d->range[d->nranges - 1].len == 0)
         d->nranges--;
     return true;

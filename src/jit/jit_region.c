@@ -186,11 +186,8 @@ struct jit_region *jit_region_new(struct jit *j, const struct jit_formed *d, uin
 void jit_region_publish(struct jit *j, struct jit_region *r)
 {
     struct jit_priv *p = j->p;
-    if (r->writable) {
-        if (r->tier == 1 && !jit_hash_ranges(j, jit_ranges(r), r->nranges, &r->hash))
-            r->hash = 0;
+    if (r->writable)
         base_vec_push(&p->writable, r);
-    }
     index_region(p, r);
     hash_insert(p->hash, r);
     p->nhash++;

@@ -280,13 +280,18 @@ static const char *form(struct jit *j, struct t2_graph *g, struct ir_func *f,
     f->mode = mode;
     f->key = jit_key(pc, mode);
     jit_formed_reset(d);
-    if (!emit(&m))
-        return m.why;
     if (!ranges(g, d, &f->nguest))
         return "tier 2: code in too many places";
     d->writable = g->reader.writable;
+    uint64_t after = 0;
     if (d->writable && !jit_hash_ranges(j, d->range, d->nranges, &d->hash))
         return "tier 2: code is gone";
+    if (!emit(&m))
+        return m.why;
+    /* Others may be writing it: what was lifted is what the hash is of. */
+    if (d->writable &&
+        (!jit_hash_ranges(j, d->range, d->nranges, &after) || after != d->hash))
+        return "tier 2: code changes";
     return NULL;
 }
 
