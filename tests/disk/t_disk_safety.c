@@ -6,7 +6,10 @@
  *   - an I/O error, a full disk or a short transfer at each operation on the host file in turn,
  *   that
  *     one time or from then on (a layer in front of disk_file_host);
- *   - kill -9 of the writer.
+ *   - kill -9 of the writer;
+ *   - a power loss: the layer records writes and syncs; everything before the last sync at some
+ *     moment and any part of what came after is put together again, with torn writes.
+ * Behind the blocks is room where clusters are zeroed and discarded, so that others use them again.
  */
 #include "disk/disk_driver.h"
 
@@ -15,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { BLOCK = 4096, BLOCKS = 512, SIZE = BLOCK * BLOCKS };
+enum { BLOCK = 4096, BLOCKS = 512, SCRATCH = 128, SIZE = BLOCK * (BLOCKS + SCRATCH) };
 
 static unsigned failed;
 static uint64_t seed;
@@ -58,18 +61,41 @@ static bool block_ok(const struct history *h, uint64_t block, const uint8_t *buf
     return true;
 }
 
+/* Something in the room behind the blocks. */
+static void scratch_op(struct disk *d)
+{
+    static const uint8_t data[8 * BLOCK] = {1, 2, 3};
+    uint64_t off = (BLOCKS + base_rand(&seed) % (SCRATCH - 8)) * BLOCK;
+    uint64_t len = (1 + base_rand(&seed) % 8) * BLOCK;
+
+    switch (base_rand(&seed) % 4) {
+    case 0: (void)!disk_zero(d, off, len, base_rand(&seed) & 1 ? DISK_REQ_MAY_UNMAP : 0); break;
+    case 1: (void)!disk_write(d, off, data, len); break;
+    default: (void)!disk_discard(d, off & ~(uint64_t)(8 * BLOCK - 1), 8 * BLOCK); break;
+    }
+}
+
+static void record_flush(const uint64_t *done);
+
 /* One random operation; errors are no failure. */
 static void one_op(struct disk *d, struct history *h)
 {
     uint64_t block = base_rand(&seed) % BLOCKS, n = 1 + base_rand(&seed) % 4;
     uint64_t before[BLOCKS];
     uint8_t buf[4 * BLOCK];
+    struct iovec iov = {buf, 0};
 
     n = n > BLOCKS - block ? BLOCKS - block : n;
     if (base_rand(&seed) % 12 == 0) {
         memcpy(before, h->done, sizeof before);
-        if (!disk_flush(d))
+        if (!disk_flush(d)) {
             memcpy(h->flushed, before, sizeof before);
+            record_flush(before);
+        }
+        return;
+    }
+    if (base_rand(&seed) % 4 == 0) {
+        scratch_op(d);
         return;
     }
     if (base_rand(&seed) % 8 == 0) {
@@ -81,7 +107,9 @@ static void one_op(struct disk *d, struct history *h)
     }
     for (uint64_t i = 0; i < n; i++)
         fill_block(block + i, ++h->written[block + i], buf + i * BLOCK);
-    if (!disk_write(d, block * BLOCK, buf, n * BLOCK))
+    iov.iov_len = n * BLOCK;
+    if (!disk_writev(d, block * BLOCK, &iov, 1,
+                     base_rand(&seed) % 4 ? 0 : DISK_REQ_COMPRESSED))
         memcpy(h->done + block, h->written + block, n * sizeof h->done[0]);
 }
 
@@ -231,6 +259,142 @@ static void test_faults(const struct variant *v)
     result(ok && runs > 100, name);
 }
 
+/* ---- power loss ------------------------------------------------------ */
+
+enum { LOG_WRITE, LOG_ZERO, LOG_TRUNCATE, LOG_SYNC, LOG_FLUSHED };
+struct entry {
+    int kind;
+    uint64_t off, len;
+    uint8_t *data;
+};
+static struct {
+    BASE_VEC(struct entry) log;
+    bool on;
+} record;
+
+static void record_add(int kind, uint64_t off, uint64_t len, uint8_t *data)
+{
+    base_vec_push(&record.log, ((struct entry){kind, off, len, data}));
+}
+
+static void record_flush(const uint64_t *done)
+{
+    uint8_t *copy;
+
+    if (!record.on)
+        return;
+    copy = malloc(BLOCKS * sizeof *done);
+    memcpy(copy, done, BLOCKS * sizeof *done);
+    record_add(LOG_FLUSHED, 0, 0, copy);
+}
+
+static ssize_t record_pwritev(struct disk_file *f, const struct iovec *iov, int n, uint64_t off,
+                              int flags)
+{
+    ssize_t r = disk_file_host.pwritev(f, iov, n, off, flags);
+    uint8_t *copy = malloc((size_t)r + 1);
+
+    disk_slice_get((struct disk_slice){iov, n, 0}, copy, (size_t)r);
+    record_add(LOG_WRITE, off, (uint64_t)r, copy);
+    return r;
+}
+
+static int record_sync(struct disk_file *f)
+{
+    record_add(LOG_SYNC, 0, 0, NULL);
+    return disk_file_host.sync(f);
+}
+
+static int record_truncate(struct disk_file *f, uint64_t len)
+{
+    record_add(LOG_TRUNCATE, len, 0, NULL);
+    return disk_file_host.truncate(f, len);
+}
+
+static int record_punch(struct disk_file *f, uint64_t off, uint64_t len)
+{
+    record_add(LOG_ZERO, off, len, NULL);
+    return disk_file_host.punch(f, off, len);
+}
+
+static int record_zero(struct disk_file *f, uint64_t off, uint64_t len)
+{
+    record_add(LOG_ZERO, off, len, NULL);
+    return disk_file_host.zero(f, off, len);
+}
+
+/* After the last sync some of it arrived, of a write perhaps only the first sectors. */
+static void replay_entry(struct disk_file *f, const struct entry *e, bool synced)
+{
+    uint64_t len = e->len;
+
+    if (!synced && base_rand(&seed) % 2)
+        return;
+    if (!synced && e->kind == LOG_WRITE && base_rand(&seed) % 4 == 0)
+        len = base_rand(&seed) % (len + 1) & ~UINT64_C(511);
+    if (e->kind == LOG_WRITE && len)
+        disk_file_write(f, e->off, e->data, len);
+    else if (e->kind == LOG_ZERO)
+        disk_file_punch(f, e->off, len);
+    else if (e->kind == LOG_TRUNCATE)
+        disk_file_truncate(f, e->off);
+}
+
+static bool replay(size_t cut, struct history *h)
+{
+    struct disk_file *f;
+    size_t sync = 0;
+
+    memset(h->flushed, 0, sizeof h->flushed);
+    for (size_t i = 0; i < cut; i++) {
+        if (record.log.data[i].kind == LOG_SYNC)
+            sync = i;
+        if (record.log.data[i].kind == LOG_FLUSHED)
+            memcpy(h->flushed, record.log.data[i].data, sizeof h->flushed);
+    }
+    if (system("cp --sparse=always first.qcow2 s.qcow2") ||
+        disk_file_open("s.qcow2", DISK_FILE_WRITE, NULL, NULL, &f, NULL) < 0)
+        return false;
+    for (size_t i = 0; i < cut; i++)
+        replay_entry(f, &record.log.data[i], i < sync);
+    disk_file_close(f);
+    return verify("s.qcow2", h);
+}
+
+static void test_power(const struct variant *v)
+{
+    struct disk_file_ops ops = disk_file_host;
+    struct disk_open_options o = {.file_ops = &ops};
+    struct history h = {0};
+    unsigned runs = getenv("TEST_LONG") ? 4000 : 150;
+    uint64_t start = seed;
+    struct disk *d;
+    char name[128];
+    bool ok = true;
+
+    ops.pwritev = record_pwritev;
+    ops.sync = record_sync;
+    ops.truncate = record_truncate;
+    ops.punch = record_punch;
+    ops.zero = record_zero;
+    make_image(v);
+    ok = !system("cp --sparse=always s.qcow2 first.qcow2") && !disk_open("s.qcow2", &o, &d, NULL);
+    record.on = true;
+    for (int i = 0; ok && i < 1500; i++)
+        one_op(d, &h);
+    disk_close(d);
+    record.on = false;
+    for (unsigned i = 0; ok && i < runs; i++)
+        ok = replay(base_rand(&seed) % (record.log.len + 1), &h);
+    if (!ok)
+        printf("# seed %llu\n", (unsigned long long)start);
+    for (size_t i = 0; i < record.log.len; i++)
+        free(record.log.data[i].data);
+    base_vec_free(&record.log);
+    snprintf(name, sizeof name, "power loss: %s: %u replays", v->name, runs);
+    result(ok, name);
+}
+
 /* ---- kill -9 --------------------------------------------------------- */
 
 static void writer(struct history *h)
@@ -285,6 +449,8 @@ int main(void)
     for (size_t i = 0; i < BASE_ARRAY_SIZE(variants); i++) {
         test_faults(&variants[i]);
         test_kill(&variants[i]);
+        if (!variants[i].o.data_file)
+            test_power(&variants[i]);
     }
     return failed != 0;
 }
