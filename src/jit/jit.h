@@ -65,6 +65,7 @@ enum {
     JIT_STATE_BIAS = 128,    /* the state register points here into the state */
     JIT_LOOKUP_BITS = 12,
     JIT_HOT_BITS = 10,       /* counters of loops and entries, for tier 2 */
+    JIT_QUIET = 1 << 16,     /* places known to need none */
     JIT_SPILLS = 250,
     JIT_SHADOW_SIZE = 1 << 20 /* bytes of shadow stack, a guard page below */
 };
@@ -323,12 +324,21 @@ struct jit {
     int8_t pin_gpr[IR_MAX_SLOTS]; /* host register of a slot at boundaries, -1 */
     int8_t pin_fpr[IR_MAX_SLOTS];
     uint32_t cpu;                 /* the host's own feature bits */
+    uint64_t quiet[JIT_QUIET / 64]; /* places that tier 1 need not count, see jit_quiet */
     const uint8_t *stub[JIT_STUB_COUNT];
     struct jit_stats stats;
     uint64_t rand;                /* random_ra state */
     void *host_scratch;           /* the code generator's, free()d with the jit */
     struct jit_priv *p;           /* src/jit's own */
 };
+
+/* Is the place at pc one where tier 2 has done what it could? Counting costs up to a
+ * third of a short loop's time. (By hash: another may lose its counter to it.) */
+static inline bool jit_quiet(const struct jit *j, uint64_t pc)
+{
+    uint64_t h = base_hash64(pc) % JIT_QUIET;
+    return j->quiet[h / 64] >> h % 64 & 1;
+}
 
 /* A VM. cfg is copied; what it points to must outlive the VM. NULL with an
  * error line printed: no memory, a processor that is too old, unknown features.

@@ -34,6 +34,7 @@
     PARAM(max_sides_loop, 4, "side exits of one entered backwards or indirectly") \
     PARAM(cache_kib, 65536, "code cache, KiB")                                \
     PARAM(t2_hot, 4000, "rounds or entries after which code is optimised")         \
+    PARAM(t2_entries, 8, "tier 2: so many times that for code that is no loop") \
     PARAM(t2_insns, 800, "tier 2: guest instructions in a region")             \
     PARAM(t2_blocks, 400, "tier 2: guest basic blocks in a region")           \
     PARAM(t2_inline, 40, "tier 2: guest instructions of a function inlined")  \
@@ -388,9 +389,10 @@ void jit_t2_init(struct jit *j);
 void jit_t2_free(struct jit *j);
 /* Counters of a new vCPU. */
 void jit_t2_vcpu_init(struct jit_vcpu *v);
-/* Code at pc is hot (no lock, in_code clear): makes it a tier-2 region now or soon.
- * Returns how often it may run until it is asked for again. */
-uint32_t jit_t2_hot(struct jit_vcpu *v, uint64_t pc);
+/* Code at pc is hot (no lock, in_code clear), says a counter at `counter` in the region
+ * of that key: makes it a tier-2 region now or soon. Returns how often it may run until
+ * it is asked for again; if that is never, tier 1's region goes, to be made without. */
+uint32_t jit_t2_hot(struct jit_vcpu *v, uint64_t pc, uint64_t counter, uint64_t region);
 /* The same for the exit to target of the tier-2 region of key: makes the region anew
  * if target will then be inside. */
 uint32_t jit_t2_exit_hot(struct jit_vcpu *v, uint64_t key, uint64_t target);

@@ -287,14 +287,18 @@ static void forget(struct jit *j, struct jit_region *r)
             __atomic_store_n(&e->key, 1, __ATOMIC_SEQ_CST);
     }
     jit_unlink(j, r);
-    j->stats.invalidated++;
 }
 
-void jit_replace(struct jit *j, struct jit_region *old)
+/* The guest code of r is not what it was. */
+static void invalidate(struct jit *j, struct jit_region *r)
 {
-    forget(j, old);
-    j->stats.invalidated--;
+    forget(j, r);
+    j->stats.invalidated++;
+    if (r->tier == 2) /* what comes in its place may become hot */
+        memset(j->quiet, 0, sizeof j->quiet);
 }
+
+void jit_replace(struct jit *j, struct jit_region *old) { forget(j, old); }
 
 static bool overlaps(const struct jit_region *r, uint64_t start, uint64_t len)
 {
@@ -327,7 +331,7 @@ static void forget_on_page(struct jit *j, struct jit_page *s, uint64_t start, ui
             bool same = changed_only && r->writable &&
                         jit_hash_ranges(j, jit_ranges(r), r->nranges, &h) && h == r->hash;
             if (!same)
-                forget(j, r);
+                invalidate(j, r);
         }
         /* The first node stays: an empty slot would cut probe sequences. */
         if (atomic_load(&r->dead) && at != &s->first)
@@ -380,7 +384,7 @@ void jit_code_changed(struct jit *j, uint64_t start, uint64_t len)
             uint64_t h;
             if (!atomic_load(&r->dead) &&
                 !(jit_hash_ranges(j, jit_ranges(r), r->nranges, &h) && h == r->hash))
-                forget(j, r);
+                invalidate(j, r);
             if (!atomic_load(&r->dead))
                 p->writable.data[keep++] = r;
         }

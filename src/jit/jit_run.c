@@ -164,7 +164,7 @@ struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t 
         sample.formed = base_thread_cpu_ns();
     if (j->cfg.lockstep || j->cfg.deopt_always || j->cfg.random_ra)
         verify(f);
-    p->code.count_entry = counted && j->cfg.tier2;
+    p->code.count_entry = counted && j->cfg.tier2 && !jit_quiet(j, jit_pc_of_key(key));
     if (p->compiles)
         r = compile(j, self, key);
     if (!r)
@@ -339,7 +339,7 @@ static int single_step(struct jit_vcpu *v)
 
 /* A counter of tier 1 has run out, at the entry of a region or at a branch or call
  * that goes back: where that goes is what is hot. */
-static int after_hot(struct jit_vcpu *v, bool entry)
+static int after_hot(struct jit_vcpu *v, uint64_t region, bool entry)
 {
     uint64_t pc = *jit_pc_of(v);
     uint32_t *counter = &v->hot[jit_hot_at(pc)];
@@ -350,7 +350,7 @@ static int after_hot(struct jit_vcpu *v, bool entry)
     if (!entry)
         stop = single_step(v);
     if (stop == GO_ON && (entry || *jit_pc_of(v) <= pc))
-        *counter = jit_t2_hot(v, *jit_pc_of(v));
+        *counter = jit_t2_hot(v, *jit_pc_of(v), pc, region);
     return stop;
 }
 
@@ -364,7 +364,7 @@ static int after_deopt(struct jit_vcpu *v)
     if (v->poll)
         return GO_ON; /* the loop stops there */
     if (d->hot)
-        return after_hot(v, d->region->counted && d->map == d->region->nmaps - 1);
+        return after_hot(v, d->region->key, d->region->counted && d->map == d->region->nmaps - 1);
     j->stats.exits_deopt++;
     v->deopt_count = 1 + (uint32_t)(base_rand(&jit_thread_of(v)->seed) % JIT_PARAM_deopt_every);
     return single_step(v);

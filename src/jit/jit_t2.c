@@ -237,7 +237,7 @@ static const char *request(struct jit_vcpu *v, struct jit_t2_key *k, uint64_t ta
 /* How long until it is asked for again. */
 enum { SOON = 2 * JIT_PARAM_t2_hot, RARELY = 1 << 22, NEVER = 0x7fffffff };
 
-static uint32_t hot(struct jit_vcpu *v, uint64_t key)
+static uint32_t hot(struct jit_vcpu *v, uint64_t key, bool entry)
 {
     struct jit *j = v->jit;
     struct jit_t2 *t = j->p->t2;
@@ -249,17 +249,31 @@ static uint32_t hot(struct jit_vcpu *v, uint64_t key)
         return SOON;
     if (k->tries >= JIT_PARAM_t2_tries)
         return NEVER;
+    if (entry && j->cfg.tier2 != JIT_TIER2_ALWAYS && ++k->entries < JIT_PARAM_t2_entries)
+        return JIT_PARAM_t2_hot;
     const char *why = request(v, k, 0);
     if (why)
         give_up(j, why);
     return SOON << 2 * k->tries;
 }
 
-uint32_t jit_t2_hot(struct jit_vcpu *v, uint64_t pc)
+/* Nothing more is to be learnt from the counter at pc. */
+static void be_quiet(struct jit *j, uint64_t pc, uint64_t region)
+{
+    uint64_t h = base_hash64(pc) % JIT_QUIET;
+    struct jit_region *r = jit_find(j->p, region);
+    j->quiet[h / 64] |= 1ull << h % 64;
+    if (r && r->tier == 1)
+        jit_replace(j, r);
+}
+
+uint32_t jit_t2_hot(struct jit_vcpu *v, uint64_t pc, uint64_t counter, uint64_t region)
 {
     struct jit *j = v->jit;
     pthread_mutex_lock(&j->p->lock);
-    uint32_t n = hot(v, jit_key(pc, jit_mode_of(v)));
+    uint32_t n = hot(v, jit_key(pc, jit_mode_of(v)), pc == counter);
+    if (n >= RARELY)
+        be_quiet(j, counter, region);
     pthread_mutex_unlock(&j->p->lock);
     return n;
 }
@@ -317,6 +331,7 @@ void jit_t2_flushed(struct jit *j)
         return;
     memset(t->keys, 0, ((size_t)t->key_mask + 1) * sizeof *t->keys);
     t->nkeys = 0;
+    memset(j->quiet, 0, sizeof j->quiet);
 }
 
 /* ---- beginning and end ----------------------------------------------- */

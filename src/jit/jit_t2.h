@@ -100,6 +100,7 @@ struct jit_t2_job {
 struct jit_t2_key {
     uint64_t key;         /* 0: free */
     uint8_t tries;        /* regions made, or given up */
+    uint8_t entries;      /* times that a counter of its entries has run out */
     bool pending;         /* a job is on its way */
 };
 
