@@ -131,9 +131,27 @@ static bool opt_width_compares_narrow(const struct opt_width *w, const struct ir
     return opt_width_is_unsigned(w, i->a) && opt_width_is_unsigned(w, i->b);
 }
 
+/* What r is, if it is the extension of the low bits of what is extended already. */
+static ir_ref opt_width_same(const struct opt_width *w, ir_ref r)
+{
+    for (;;) {
+        const struct ir_ins *i = &w->f->ins[r], *t;
+
+        if (ir_is_const(r) || (i->op != IR_SEXT && i->op != IR_ZEXT) || ir_is_const(i->a)) return r;
+        t = &w->f->ins[i->a];
+        if (t->op != IR_TRUNC || t->ty != IR_I32 || ir_is_const(t->a) || i->ty != IR_I64) return r;
+        if (i->op == IR_SEXT ? !opt_width_is_signed(w, t->a) : !opt_width_is_unsigned(w, t->a))
+            return r;
+        r = t->a;
+    }
+}
+
 static void opt_width_use(struct opt_width *w, ir_ref r, uint8_t how)
 {
-    if (r && !ir_is_const(r) && ir_ty(w->f, r) == IR_I64) *opt_width_how(w, r) |= how;
+    if (!r || ir_is_const(r) || ir_ty(w->f, r) != IR_I64) return;
+    *opt_width_how(w, r) |= how;
+    if (how != OPT_W_LOW) r = opt_width_same(w, r);
+    if (!ir_is_const(r)) *opt_width_how(w, r) |= how;
 }
 
 /* What instruction r asks of its operands. */
@@ -171,12 +189,11 @@ static void opt_width_uses(struct opt_width *w, ir_ref r)
 /* An extension that costs something: a load extends by itself, what is extended already stays. */
 static bool opt_width_is_extension(const struct opt_width *w, ir_ref r)
 {
-    const struct ir_ins *i = &w->f->ins[r], *t = &w->f->ins[i->a];
+    const struct ir_ins *i = &w->f->ins[r], *t;
 
     if (ir_is_const(r) || (i->op != IR_SEXT && i->op != IR_ZEXT)) return false;
-    if (t->ty != IR_I32 || t->op == IR_LD || w->how[r - IR_BIAS] & OPT_W_WIDE) return false;
-    if (t->op != IR_TRUNC || ir_is_const(t->a) || ir_ty(w->f, t->a) != IR_I64) return true;
-    return i->op == IR_SEXT ? !opt_width_is_signed(w, t->a) : !opt_width_is_unsigned(w, t->a);
+    t = &w->f->ins[i->a];
+    return t->ty == IR_I32 && t->op != IR_LD && !(w->how[r - IR_BIAS] & OPT_W_WIDE);
 }
 
 /* A PHI with wide uses: does it save more extensions than the one it needs? */
@@ -197,8 +214,9 @@ static bool opt_width_phi_pays(const struct opt_width *w, ir_ref r)
 /* Operand r would have to be extended if the operation were wide. */
 static bool opt_width_extends(const struct opt_width *w, ir_ref r)
 {
-    if (!r || ir_is_const(r) || ir_ty(w->f, r) != IR_I64 || w->how[r - IR_BIAS] & OPT_W_WIDE)
-        return false;
+    if (!r || ir_is_const(r) || ir_ty(w->f, r) != IR_I64) return false;
+    r = opt_width_same(w, r);
+    if (ir_is_const(r) || w->how[r - IR_BIAS] & OPT_W_WIDE) return false;
     return w->how[r - IR_BIAS] & OPT_W_NARROW || opt_width_is_extension(w, r);
 }
 
@@ -341,7 +359,20 @@ static ir_ref opt_width_identity(struct opt_width *w, const struct ir_ins *i)
 
 static void opt_width_remember(struct opt_width *w, ir_ref r, ir_ref low)
 {
+    const struct ir_ins *i = &w->f->ins[r];
+    struct ir_func *dst = w->b->dst;
+    unsigned part = i->op != IR_AND               ? IR_NONE
+                    : ir_is_k(w->f, i->b, 0xff)   ? IR_I8
+                    : ir_is_k(w->f, i->b, 0xffff) ? IR_I16
+                                                  : IR_NONE;
+
     w->narrow[r - IR_BIAS] = low;
+    if (part != IR_NONE && w->how[r - IR_BIAS] & OPT_W_WIDE) {
+        /* one step from the part to all 64 bits */
+        low = ir_op1(dst, IR_TRUNC, part, opt_width_low(w, i->a));
+        opt_rebuild_set(w->b, r, ir_op1(dst, IR_ZEXT, IR_I64, low));
+        return;
+    }
     opt_rebuild_set(w->b, r, opt_width_extend(w, r, low));
 }
 
