@@ -22,6 +22,8 @@ static void loop_syscall(struct proc_thread *t)
     long r = base_unlikely(t->proc->debug) ? loop_watched(t)
                                            : proc_dispatch(t, x[RV_A7], x + RV_A0);
 
+    if (base_unlikely(r == -EINTR && t->debug.kicked) && !proc_signal_taken(t))
+        r = -PROC_ERESTARTSYS; /* a tracer has come: no signal of the guest's */
     if (t->no_advance) {
         t->no_advance = false;
     } else if (r == -PROC_ERESTARTSYS) {

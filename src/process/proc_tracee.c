@@ -237,6 +237,7 @@ void proc_tracee_requests(struct proc_thread *t)
     uint64_t r = atomic_exchange(&t->trace_request, 0);
     siginfo_t info;
 
+    t->debug.kicked = 0;
     if (r & REQUEST_ATTACH)
         begin(t, (uint32_t)r & (uint32_t)~PROC_TRACE_SEIZED, r & PROC_TRACE_SEIZED);
     if (!proc_is_traced(t))

@@ -239,6 +239,35 @@ static void test_seize(void)
     next_stop("end", pid);
 }
 
+/* A wait that the tracer interrupts goes on. */
+static void test_waiting(void)
+{
+    struct timespec ts = {0, 400000000};
+    int words[2];
+    pid_t pid;
+
+    pipe(words);
+    fflush(stdout);
+    pid = fork();
+    if (!pid) {
+        char c = 0;
+
+        if (nanosleep(&ts, NULL))
+            _exit(errno);
+        _exit(read(words[0], &c, 1) == 1 ? c : errno);
+    }
+    usleep(100000);
+    RES("attach sleeping", TRACE(PTRACE_ATTACH, pid, 0, 0));
+    next_stop("attached", pid);
+    RES("cont", TRACE(PTRACE_CONT, pid, 0, 0));
+    usleep(600000);
+    kill(pid, SIGSTOP);
+    next_stop("stopped reading", pid);
+    RES("detach", TRACE(PTRACE_DETACH, pid, 0, 0));
+    write(words[1], "\x21", 1);
+    next_stop("end", pid);
+}
+
 static void *thread(void *arg) { return arg; }
 static void threads(void)
 {
@@ -289,6 +318,7 @@ int main(int argc, char **argv)
     test_calls();
     test_fault();
     test_seize();
+    test_waiting();
     test_exec();
     test_threads();
     test_forks();
