@@ -105,6 +105,7 @@ struct proc_thread {
     pid_t tid;
     pthread_t host;
     bool restart;             /* the call at pc was interrupted (see above) */
+    bool restart_unless;      /* ... and goes on only if no handler runs */
     bool no_advance;          /* handler set pc itself (sigreturn, ...): leave pc, a0 */
     bool mask_temp;           /* proc_sigmask_temp was called */
     uint64_t clear_tid;       /* set_tid_address */

@@ -404,11 +404,11 @@ static struct proc_action fetch_action(struct proc_thread *t, int sig)
 /* What an interrupted call gives once a handler with these flags runs. */
 static void settle_restart(struct proc_thread *t, const struct proc_action *act)
 {
-    if (t->restart && !t->sig->no_eintr && !(act->flags & SA_RESTART)) {
+    if (t->restart && !t->sig->no_eintr && (t->restart_unless || !(act->flags & SA_RESTART))) {
         t->rv->x[10] = (uint64_t)-EINTR;
         t->rv->pc += 4;
     }
-    t->restart = t->sig->no_eintr = false;
+    t->restart = t->restart_unless = t->sig->no_eintr = false;
 }
 
 /* Runs a handler: frame on the guest's stack, masks. */
@@ -498,7 +498,7 @@ void proc_signal_deliver(struct proc_thread *t)
             default_action(t, sig, &info);
     }
     end_temp(t);
-    t->restart = s->no_eintr = false;
+    t->restart = t->restart_unless = s->no_eintr = false;
 }
 
 void proc_signal_force(struct proc_thread *t, int sig, int code, uint64_t addr)

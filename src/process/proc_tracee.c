@@ -288,6 +288,18 @@ static long stop_exit(struct proc_thread *t, long r)
     return r;
 }
 
+/* Calls that the kernel makes again after a signal without a handler, though
+ * SA_RESTART does nothing for them: the host had a handler, ours. */
+static bool goes_on(const struct proc_thread *t, uint64_t nr)
+{
+    enum {
+        NR_PSELECT6 = 72, NR_PPOLL, NR_FUTEX = 98, NR_NANOSLEEP = 101, NR_CLOCK_NANOSLEEP = 115
+    };
+
+    return !t->mask_temp && (nr == NR_PSELECT6 || nr == NR_PPOLL || nr == NR_FUTEX ||
+                             nr == NR_NANOSLEEP || nr == NR_CLOCK_NANOSLEEP);
+}
+
 long proc_tracee_call(struct proc_thread *t, uint64_t nr, const uint64_t *given)
 {
     struct proc_tracee *e = t->tracee;
@@ -314,6 +326,10 @@ long proc_tracee_call(struct proc_thread *t, uint64_t nr, const uint64_t *given)
     look_at_code(t);
     if (r == -EINTR && t->debug.kicked && !proc_signal_taken(t))
         r = -PROC_ERESTARTSYS;
+    if (r == -EINTR && e->traced && goes_on(t, nr)) {
+        t->restart_unless = true;
+        r = -PROC_ERESTARTSYS;
+    }
     if (e->traced && e->go.mode == PROC_TRACE_SYSCALL)
         r = stop_exit(t, r);
     e->op = PTRACE_SYSCALL_INFO_NONE;

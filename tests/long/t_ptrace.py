@@ -61,6 +61,33 @@ detach
 """
 
 
+THREADS = r"""
+#include <pthread.h>
+#include <unistd.h>
+static volatile long n;
+void *spin(void *p) { for (;;) n++; }
+void *naps(void *p) { for (;;) usleep(1000); }
+int main(void)
+{
+    pthread_t t;
+    pthread_create(&t, 0, spin, 0);
+    pthread_create(&t, 0, naps, 0);
+    sleep(60);
+    return 3;
+}
+"""
+ATTACH = """set pagination off
+set debuginfod enabled off
+thread apply all backtrace 1
+break usleep
+continue
+stepi
+info threads
+delete
+detach
+"""
+
+
 def emulated(*argv, **more):
     p = subprocess.run([ISOMER, "run", "-L", long.RISCV, f"{long.RISCV}/usr/bin/{argv[0]}",
                         *argv[1:]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -112,9 +139,24 @@ def gdb():
            r"^\$4 = 11$")
 
 
+def attach():
+    if not shutil.which(CROSS):
+        return
+    Path("t.c").write_text(THREADS)
+    subprocess.run([CROSS, "-g", "-w", "-static", "-pthread", "-o", "t", "t.c"], check=True)
+    Path("attach").write_text(ATTACH)
+    with subprocess.Popen([ISOMER, "run", "./t"]) as program:
+        _, out = emulated("gdb", "-nx", "-batch", "-x", "attach", "-p", str(program.pid))
+        alive = program.poll() is None
+        program.kill()
+    expect("gdb -p", out + f"alive {alive}", r"^Thread 3", r"hit Breakpoint 1, .*usleep",
+           r"spin \(p=0x0\)", "detached", "alive True")
+
+
 def main():
     strace()
     gdb()
+    attach()
 
 
 if __name__ == "__main__":

@@ -260,6 +260,10 @@ static void test_waiting(void)
     RES("attach sleeping", TRACE(PTRACE_ATTACH, pid, 0, 0));
     next_stop("attached", pid);
     RES("cont", TRACE(PTRACE_CONT, pid, 0, 0));
+    usleep(50000);
+    kill(pid, SIGUSR1); /* kept from it */
+    next_stop("sleeping", pid);
+    RES("cont", TRACE(PTRACE_CONT, pid, 0, 0));
     usleep(600000);
     kill(pid, SIGSTOP);
     next_stop("stopped reading", pid);
