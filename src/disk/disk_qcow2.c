@@ -45,6 +45,28 @@ static int open_data_file(struct q2 *q, struct base_text *error)
                                                                    : DISK_LOCK_WRITE, error);
 }
 
+/* The LUKS header that an extension names. */
+static int open_crypt(struct q2 *q, struct base_text *error)
+{
+    struct q2_extension *e = q2_ext_find(q, Q2_EXT_CRYPTO);
+    struct disk *d = q->d;
+    uint64_t off, len;
+
+    if (q->h.crypt_method != Q2_CRYPT_LUKS)
+        return disk_error(error, -ENOTSUP, d->path,
+                          "it has the old encryption, which is no protection: convert it with "
+                          "qemu-img");
+    if (!e || e->len < 16)
+        return disk_error(error, -EINVAL, d->path, "it is encrypted but has no LUKS header");
+    off = disk_be64(e->data);
+    len = disk_be64(e->data + 8);
+    if (!off || off & (q->cluster_size - 1) || off > DISK_MAX_SIZE || len > Q2_MAX_LUKS)
+        return disk_error(error, -EINVAL, d->path, "the place of its LUKS header makes no sense");
+    if (!q2_own(q, off, len, Q2_OWN_OTHER, 0))
+        return disk_error(error, -EINVAL, d->path, "its LUKS header overlaps other metadata");
+    return disk_luks_open(d, off, len, &q->crypt, &q->luks, error);
+}
+
 static void q2_init(struct q2 *q, struct disk *d)
 {
     q->d = d;
@@ -111,7 +133,7 @@ static int q2_open(struct disk *d, struct base_text *error)
     q2_init(q, d);
     r = q2_header_read(q, error);
     if (!r && q->h.crypt_method)
-        r = disk_error(error, -ENOTSUP, d->path, "it is encrypted in a way not known here");
+        r = open_crypt(q, error);
     r = r ? r : open_data_file(q, error);
     r = r ? r : q2_tables_open(q, error);
     r = r ? r : disk_file_length(q->file, &q->file_end);
@@ -260,7 +282,6 @@ static int q2_info(struct disk *d, struct disk_info *i)
     i->subcluster_size = q->extended ? 1u << q->sub_bits : 0;
     i->dirty = q->h.incompatible & Q2_DIRTY;
     i->corrupt = q->h.incompatible & Q2_CORRUPT;
-    i->encrypted = q->h.crypt_method != 0;
     i->snapshots = q->h.snapshots;
     i->bitmaps = bitmaps && bitmaps->len >= 4 && q->h.autoclear & Q2_BITMAPS
                      ? disk_be32(bitmaps->data) : 0;
@@ -270,6 +291,8 @@ static int q2_info(struct disk *d, struct disk_info *i)
     disk_fact_number(i, "refcount-bits", 1u << q->ref_order);
     disk_fact_bool(i, "lazy-refcounts", q->lazy);
     disk_fact_bool(i, "extended-l2", q->extended);
+    if (q->crypt)
+        disk_luks_facts(&q->luks, i);
     if (e)
         disk_fact_bool(i, "data-file-raw", q->h.autoclear & Q2_DATA_FILE_RAW);
     return 0;

@@ -37,6 +37,7 @@
 #define ISOMER_DISK_QCOW2_H
 
 #include "disk/disk_driver.h"
+#include "disk/disk_luks.h"
 
 /* ---- numbers of the format, bounds ----------------------------------- */
 
@@ -51,6 +52,8 @@ enum { Q2_MAX_REFCOUNT_ORDER = 6 };
 enum { Q2_MAX_L1_BYTES = 32 << 20 };       /* stops a header from asking for all memory */
 enum { Q2_MAX_REFTABLE_BYTES = 8 << 20 };  /* the same */
 enum { Q2_MAX_SNAPSHOTS = 65536 };         /* the same */
+enum { Q2_MAX_LUKS = 64 << 20 };           /* eight slots need 2 MiB: stops endless ownership */
+enum { Q2_CRYPT_LUKS = 2 };
 enum { Q2_MAX_EXTENSION = 1 << 20 };       /* the same, for one header extension */
 enum { Q2_MAX_BACKING_NAME = 1023 };       /* the specification's limit */
 enum { Q2_V2_HEADER = 72, Q2_V3_HEADER = 104, Q2_OUR_HEADER = 112 };
@@ -130,6 +133,7 @@ struct q2 {
     uint64_t cluster_size;
     bool extended, lazy, raw_data, no_backing_data;
     struct disk_crypt *crypt;    /* LUKS: tweak by host offset */
+    struct disk_luks_info luks;
 
     pthread_mutex_t stripe[Q2_STRIPES];
     pthread_mutex_t commit_lock, load_lock, alloc_lock, owner_lock;

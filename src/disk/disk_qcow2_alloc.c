@@ -387,7 +387,7 @@ static int ref_add_locked(struct q2 *q, uint64_t off, uint64_t len, int64_t delt
                               (unsigned long long)(c << q->cluster_bits),
                               (unsigned long long)count);
         if (delta > 0 && count + (uint64_t)delta > ref_max(q))
-            return -ENOSPC;
+            return -ERANGE;
         count += (uint64_t)delta;
         ref_put(q, b, c, count);
         if (!count)

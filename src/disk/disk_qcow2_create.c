@@ -12,6 +12,7 @@ enum { CLUSTER_DEFAULT = 16, CLUSTER_OVERLAY = 17 }; /* bits; subclusters of 4 K
 
 struct layout {
     uint64_t reftable, reftable_clusters, blocks, nblocks, l1, l1_clusters, l2, nl2, data, ndata;
+    uint64_t luks, nluks;
     uint64_t clusters;
 };
 
@@ -88,7 +89,8 @@ static int lay_out(struct q2 *q, const struct disk_create_options *o, struct lay
     l->l1_clusters = divide_up(l1_size * 8, q->cluster_size);
     l->nl2 = o->prealloc ? l1_size : 0;
     l->ndata = o->prealloc && !o->data_file ? clusters : 0;
-    fixed = 1 + l->l1_clusters + l->nl2 + l->ndata;
+    l->nluks = o->encrypt ? divide_up(disk_luks_area_size(), q->cluster_size) : 0;
+    fixed = 1 + l->l1_clusters + l->nl2 + l->ndata + l->nluks;
     l->nblocks = l->reftable_clusters = 1;
     for (;;) {
         uint64_t all = fixed + l->nblocks + l->reftable_clusters;
@@ -108,6 +110,7 @@ static int lay_out(struct q2 *q, const struct disk_create_options *o, struct lay
     l->l1 = l->blocks + l->nblocks;
     l->l2 = l->l1 + l->l1_clusters;
     l->data = l->l2 + l->nl2;
+    l->luks = l->data + l->ndata;
     q->h.reftable_off = l->reftable << q->cluster_bits;
     q->h.reftable_clusters = (uint32_t)l->reftable_clusters;
     q->h.l1_off = l->l1 << q->cluster_bits;
@@ -206,6 +209,24 @@ static int make_data_file(const char *image, const struct disk_create_options *o
     return r;
 }
 
+static int write_luks(struct q2 *q, const struct layout *l, const struct disk_create_options *o,
+                      struct base_text *error)
+{
+    uint8_t *area, place[16];
+    size_t len;
+    int r = disk_luks_create(q->file->path, o, &area, &len, error);
+
+    if (r < 0)
+        return r;
+    disk_put_be64(place, l->luks << q->cluster_bits);
+    disk_put_be64(place + 8, len);
+    q2_ext_set(q, Q2_EXT_CRYPTO, place, sizeof place);
+    q->h.crypt_method = Q2_CRYPT_LUKS;
+    r = disk_file_write(q->file, l->luks << q->cluster_bits, area, len);
+    free(area);
+    return r < 0 ? disk_error(error, r, q->file->path, "cannot be written: %s", strerror(-r)) : 0;
+}
+
 static void add_extensions(struct q2 *q, const struct disk_create_options *o)
 {
     if (o->backing) {
@@ -264,14 +285,17 @@ int q2_create(struct disk_file *f, const struct disk_create_options *o, struct b
 
     q->d = &d;
     q->file = f;
-    if (o->encrypt)
-        r = disk_error(error, -ENOTSUP, f->path, "encryption is not built in");
+    if (o->encrypt && o->prealloc)
+        r = disk_error(error, -EINVAL, f->path,
+                       "preallocated clusters of an encrypted image would read as noise");
     else if (o->backing && strlen(o->backing) > Q2_MAX_BACKING_NAME)
         r = disk_error(error, -EINVAL, f->path, "a backing file's name has at most %d bytes",
                        Q2_MAX_BACKING_NAME);
     else
         r = choose(q, o, f->path, error);
     r = r ? r : lay_out(q, o, &l, f->path, error);
+    if (!r && o->encrypt)
+        r = write_luks(q, &l, o, error);
     if (!r && o->data_file)
         r = make_data_file(f->path, o, error);
     if (!r) {

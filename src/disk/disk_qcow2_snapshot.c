@@ -7,7 +7,7 @@
  * All behind the closed gate, so the disk may be in use. The header names the table of snapshots
  * and the active L1, so writing it is the moment at which anything happens:
  *
- *   create   refcounts up | L1 copy, new table | header | old table goes
+ *   create   flags away | refcounts up | L1 copy, new table | header | old table goes
  *   delete   new table | header | refcounts down, flags, old table goes
  *   revert   refcounts up | new active L1 | header | refcounts of what was active down, flags
  *
@@ -204,129 +204,6 @@ static long snaps_find(const struct snaps *s, const char *name)
     return -1;
 }
 
-/* ---- everything that an L1 table leads to ---------------------------- */
-
-typedef int each_fn(struct q2 *q, uint64_t off, uint64_t len, bool packed);
-
-static int each_entry(struct q2 *q, const uint8_t *e, each_fn *fn)
-{
-    uint64_t entry = disk_be64(e), bitmap = q->extended ? disk_be64(e + 8) : 0, off, len;
-
-    if (!q2_entry_ok(q, 0, entry, bitmap))
-        return q2_corrupt(q, "an L2 entry makes no sense: 0x%llx", (ull)entry);
-    if (entry & Q2_COMPRESSED) {
-        q2_packed_range(q, entry, &off, &len);
-        return fn(q, off, len, true);
-    }
-    return entry & Q2_OFFSET_MASK ? fn(q, entry & Q2_OFFSET_MASK, q->cluster_size, false) : 0;
-}
-
-/* Calls fn for each L2 table and each data cluster, once for each reference. */
-static int each_cluster(struct q2 *q, const uint64_t *l1, uint32_t n, each_fn *fn)
-{
-    uint8_t *l2 = base_alloc(q->cluster_size);
-    int r = 0;
-
-    for (uint32_t i = 0; i < n && !r; i++) {
-        uint64_t off = l1[i] & Q2_OFFSET_MASK;
-
-        if (!off)
-            continue;
-        if (off & (q->cluster_size - 1))
-            r = q2_corrupt(q, "an L2 table at 0x%llx does not begin at a cluster", (ull)off);
-        r = r ? r : disk_file_read(q->file, off, l2, q->cluster_size);
-        for (uint64_t e = 0; e < UINT64_C(1) << q->l2_bits && !r; e++)
-            r = each_entry(q, l2 + e * q->entry_bytes, fn);
-        r = r ? r : fn(q, off, q->cluster_size, false);
-    }
-    free(l2);
-    return r;
-}
-
-/* Would one more for each reference fit into the refcounts? A host cluster of compressed ones has
- * as many references as its refcount says. */
-static int may_raise(struct q2 *q, uint64_t off, uint64_t len, bool packed)
-{
-    uint64_t max = q->ref_order == 6 ? UINT64_MAX >> 1 : (UINT64_C(1) << (1u << q->ref_order)) - 1;
-    uint64_t last = (off + len - 1) >> q->cluster_bits;
-    int r = 0;
-
-    for (uint64_t c = off >> q->cluster_bits; c <= last && !r; c++) {
-        uint64_t count;
-
-        r = q2_ref_get(q, c, &count);
-        if (!r && (packed ? count > max / 2 : count >= max))
-            r = -ERANGE;
-    }
-    return r;
-}
-
-static int raise_one(struct q2 *q, uint64_t off, uint64_t len, bool packed)
-{
-    return q2_ref_add(q, off, len, 1);
-}
-
-static int drop_one(struct q2 *q, uint64_t off, uint64_t len, bool packed)
-{
-    q2_free(q, off, len, !packed);
-    return 0;
-}
-
-static int raise_all(struct q2 *q, const uint64_t *l1, uint32_t n)
-{
-    int r = each_cluster(q, l1, n, may_raise);
-
-    return r ? r : each_cluster(q, l1, n, raise_one);
-}
-
-/* ---- COPIED flags of the active tables ------------------------------- */
-
-static int is_single(struct q2 *q, uint64_t entry, bool *single)
-{
-    uint64_t count;
-    int r = q2_ref_get(q, (entry & Q2_OFFSET_MASK) >> q->cluster_bits, &count);
-
-    *single = count == 1;
-    return r;
-}
-
-static int flag_table(struct q2 *q, uint32_t i)
-{
-    int r = q2_load_l2(q, i);
-
-    for (uint64_t e = 0; e < UINT64_C(1) << q->l2_bits && !r; e++) {
-        uint64_t cluster = ((uint64_t)i << q->l2_bits) + e, entry, bitmap;
-        bool single;
-
-        q2_entry_get(q, cluster, &entry, &bitmap);
-        if (entry & Q2_COMPRESSED || !(entry & Q2_OFFSET_MASK))
-            continue;
-        r = is_single(q, entry, &single);
-        if (!r && single != !!(entry & Q2_COPIED))
-            q2_entry_put(q, q->l2[i], cluster, entry ^ Q2_COPIED, bitmap);
-    }
-    return r;
-}
-
-/* COPIED exactly where the refcount is one. */
-static int flag_all(struct q2 *q)
-{
-    int r = 0;
-
-    for (uint32_t i = 0; i < q->h.l1_size && !r; i++) {
-        bool single;
-
-        if (!(q->l1[i] & Q2_OFFSET_MASK))
-            continue;
-        r = is_single(q, q->l1[i], &single);
-        if (!r && single != !!(q->l1[i] & Q2_COPIED))
-            q2_l1_set(q, i, q->l1[i] ^ Q2_COPIED);
-        r = r ? r : flag_table(q, i);
-        r = r ? r : q2_commit_if_full(q);
-    }
-    return r ? r : q2_commit_all(q);
-}
-
 /* ---- create ---------------------------------------------------------- */
 
 static struct snap new_snap(struct q2 *q, const struct snaps *s, const char *name)
@@ -353,12 +230,25 @@ static struct snap new_snap(struct q2 *q, const struct snaps *s, const char *nam
     return n;
 }
 
+/* One more for all that is active; or, if that fails, the flags as they were. */
+static int raise_all(struct q2 *q)
+{
+    int r = q2_tree_add(q, q->l1, q->h.l1_size, 1);
+
+    if (!r)
+        return q2_commit_all(q);
+    if (!q2_commit_all(q) && !q2_tree_flag(q))
+        q2_commit_all(q);
+    return r;
+}
+
 static int create_inside(struct q2 *q, struct snaps *s, const char *name)
 {
     struct snap n = new_snap(q, s, name);
-    int r = raise_all(q, q->l1, q->h.l1_size);
+    int r = q2_tree_unflag(q);
 
-    r = r ? r : flag_all(q);
+    r = r ? r : q2_commit_all(q);
+    r = r ? r : raise_all(q);
     if (!r && n.l1_size)
         r = put_words(q, q->l1, n.l1_size, Q2_OWN_OTHER, q->h.snapshots + 1, &n.l1_off);
     base_vec_push(&s->list, n);
@@ -392,14 +282,15 @@ static int delete_inside(struct q2 *q, struct snaps *s, size_t which)
         free(gone.id);
         free(gone.name);
     }
-    r = r ? r : each_cluster(q, l1, gone.l1_size, drop_one);
+    r = r ? r : q2_tree_add(q, l1, gone.l1_size, -1);
     if (!r && gone.l1_size) {
         q2_disown(q, gone.l1_off, gone.l1_size * 8ull);
         q2_free(q, gone.l1_off, gone.l1_size * 8ull, false);
     }
     r = r ? r : q2_commit_all(q);
     free(l1);
-    return r ? r : flag_all(q);
+    r = r ? r : q2_tree_flag(q);
+    return r ? r : q2_commit_all(q);
 }
 
 /* ---- revert ---------------------------------------------------------- */
@@ -444,7 +335,7 @@ static int revert_inside(struct q2 *q, const struct snap *s)
 
     for (uint32_t i = 0; i < n; i++)
         l1[i] &= ~Q2_COPIED;
-    r = r ? r : raise_all(q, l1, n);
+    r = r ? r : q2_tree_add(q, l1, n, 1);
     r = r ? r : put_words(q, l1, n, Q2_OWN_L1, 0, &off);
     r = r ? r : disk_file_sync(q->file);
     if (!r) {
@@ -465,14 +356,15 @@ static int revert_inside(struct q2 *q, const struct snap *s)
     r = use_l1(q, l1, n);
     q->h.l1_size = n;
     q->d->size = q->h.size;
-    r = r ? r : each_cluster(q, old, before.l1_size, drop_one);
+    r = r ? r : q2_tree_add(q, old, before.l1_size, -1);
     if (!r && before.l1_size) {
         q2_disown(q, before.l1_off, before.l1_size * 8ull);
         q2_free(q, before.l1_off, before.l1_size * 8ull, false);
     }
     free(old);
     r = r ? r : q2_commit_all(q);
-    return r ? r : flag_all(q);
+    r = r ? r : q2_tree_flag(q);
+    return r ? r : q2_commit_all(q);
 }
 
 /* ---- the calls ------------------------------------------------------- */

@@ -18,6 +18,15 @@
 
 /* ---- refcounts ------------------------------------------------------- */
 
+/* Down: with the next commit, and the host gets the space of what nothing uses any more. */
+static int ref_change(struct q2 *q, uint64_t off, uint64_t len, int delta, bool packed)
+{
+    if (delta > 0)
+        return q2_ref_add(q, off, len, delta);
+    q2_free(q, off, len, !packed);
+    return 0;
+}
+
 static int entry_add(struct q2 *q, uint64_t entry, int delta)
 {
     uint64_t off = entry & Q2_OFFSET_MASK, len = q->cluster_size;
@@ -29,7 +38,7 @@ static int entry_add(struct q2 *q, uint64_t entry, int delta)
     else if (off & (q->cluster_size - 1))
         return q2_corrupt(q, "a data cluster at 0x%llx does not begin at a cluster",
                           (unsigned long long)off);
-    return q2_ref_add(q, off, len, delta);
+    return ref_change(q, off, len, delta, entry & Q2_COMPRESSED);
 }
 
 /* Data of one L2 table, entries [first, last); *done: how many were changed. */
@@ -56,7 +65,7 @@ static int table_add(struct q2 *q, uint64_t off, uint8_t *l2, int delta)
         return r;
     r = l2_add(q, l2, UINT64_C(1) << q->l2_bits, delta, &done);
     if (!r)
-        r = q2_ref_add(q, off, q->cluster_size, delta);
+        r = ref_change(q, off, q->cluster_size, delta, false);
     if (r < 0)
         l2_add(q, l2, done, -delta, &undone);
     return r;

@@ -103,7 +103,55 @@ def cut():
     return p.refused(["info", "bad.luks", "luks"], "no LUKS header", env=ENV)
 
 
+def qcow2_image(name):
+    return f"driver=qcow2,encrypt.key-secret=s,file.filename={name}"
+
+
+def qcow2_ours(*options):
+    """We make it and write; QEMU reads, writes and checks."""
+    p.run("rm", "-f", "o.qcow2")
+    p.tool("create", "o.qcow2", "qcow2", SIZE, "encrypt=1", *options, env=ENV)
+    p.tool("fill", "o.qcow2", "qcow2", data=DATA[:SIZE // 2], env=ENV)
+    p.tool("write", "o.qcow2", "qcow2", 700001, 1234, 0x55, env=ENV)
+    want = bytearray(DATA[:SIZE // 2] + bytes(SIZE // 2))
+    want[700001:701235] = b"\x55" * 1234
+    p.run("qemu-img", "convert", *qemu_secret(), "--image-opts", qcow2_image("o.qcow2"), "-O",
+          "raw", "o.raw")
+    if open("o.raw", "rb").read() != want:
+        return "QEMU reads other data"
+    p.run("qemu-io", *qemu_secret(), "--image-opts", "-c", "write -P 9 4096 70000",
+          qcow2_image("o.qcow2"))
+    p.run("qemu-img", "check", *qemu_secret(), "--image-opts", qcow2_image("o.qcow2"))
+    want[4096:74096] = b"\x09" * 70000
+    if p.tool("cat", "o.qcow2", "-", env=ENV)[1] != want:
+        return "we read other data"
+    out = p.tool("check", "o.qcow2", "qcow2", env=ENV)[1].decode()
+    return None if "corruptions: 0\nleaks: 0" in out else out
+
+
+def qcow2_theirs():
+    for _ in range(5):
+        p.run("rm", "-f", "t.qcow2")
+        if p.run("qemu-img", "create", *qemu_secret(), "-f", "qcow2", "-o",
+                 "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=50", "t.qcow2",
+                 str(SIZE), ok=False)[0] == 0:
+            break
+    open("t.raw", "wb").write(DATA)
+    p.run("qemu-img", "convert", *qemu_secret(), "-n", "-f", "raw", "--target-image-opts", "t.raw",
+          qcow2_image("t.qcow2"))
+    if p.tool("cat", "t.qcow2", "-", env=ENV)[1] != DATA:
+        return "we read other data"
+    os.environ["DISK_PASSWORD"] = "mistaken"
+    why = p.refused(["info", "t.qcow2", "qcow2"], "wrong passphrase")
+    os.environ.pop("DISK_PASSWORD", None)
+    return why
+
+
 p.case("ours", ours)
+p.case("qcow2, ours", qcow2_ours)
+p.case("qcow2, ours, subclusters", qcow2_ours, "extl2=1")
+p.case("qcow2, ours, small clusters", qcow2_ours, "cluster=4096")
+p.case("qcow2, theirs", qcow2_theirs)
 p.case("parts of sectors", odd_writes)
 for a, h in (("aes-128", "sha1"), ("aes-256", "sha512")):
     p.case(f"qemu-img's {a} {h}", theirs, a, h)

@@ -8,7 +8,7 @@ import disk_peers as p
 p.need("qemu-img", "qemu-io")
 SIZE = 6 << 20
 OPTIONS = [(), ("cluster=4096",), ("cluster=2097152",), ("extl2=1",), ("version=2",),
-           ("refcount=2",), ("refcount=64", "cluster=512"), ("compression=zstd",)]
+           ("refcount=4",), ("refcount=64", "cluster=512"), ("compression=zstd",)]
 
 
 def sound(name):
@@ -58,7 +58,7 @@ def story(options, seed):
     p.run("rm", "-f", name)
     p.tool("create", name, "qcow2", SIZE, *options)
     now = p.content(SIZE, seed)
-    packed = ["compressed"] if seed % 2 and "refcount=2" not in options else []
+    packed = ["compressed"] if seed % 2 and "refcount=4" not in options else []
     p.tool("fill", name, "qcow2", *packed, data=now)
     for step in range(12):
         verb = r.choice(("create", "write", "write", "revert", "delete"))
