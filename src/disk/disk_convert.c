@@ -31,6 +31,7 @@ struct convert {
     uint64_t done;         /* bytes copied or left out */
     int result;
     size_t piece;          /* a multiple of the target's cluster if it is compressed */
+    size_t cluster;        /* of a compressed target */
 };
 
 /* ---- zeros ----------------------------------------------------------- */
@@ -105,10 +106,13 @@ static int write_sparse(struct convert *v, uint64_t off, uint8_t *buf, size_t le
     size_t n;
     int r = 0;
 
-    if (c->compress) /* a piece is a cluster */
-        return c->sparse && disk_is_zero(buf, len) ? 0 : write_data(v, off, buf, len);
     for (; len && !r; off += n, buf += n, len -= n) {
-        n = run_length(buf, len, c->sparse, &zero);
+        if (c->compress) {
+            n = len < v->cluster ? len : v->cluster;
+            zero = c->sparse && disk_is_zero(buf, n);
+        } else {
+            n = run_length(buf, len, c->sparse, &zero);
+        }
         if (!zero)
             r = write_data(v, off, buf, n);
     }
@@ -194,7 +198,7 @@ static bool next_piece(struct convert *v, uint64_t *off, size_t *len)
 static void *work(void *context)
 {
     struct convert *v = context;
-    uint8_t *buf = aligned_alloc(GRAIN, v->piece * (v->c->over_backing ? 2 : 1));
+    uint8_t *buf = aligned_alloc(GRAIN, 2 * v->piece); /* what is not touched costs nothing */
     uint64_t off;
     size_t len;
 
@@ -236,8 +240,9 @@ int disk_convert_run(struct disk_convert *c, struct base_text *error)
     if (c->compress && !info.cluster_size)
         return disk_error(error, -ENOTSUP, disk_path(c->dst), "%s images are not compressed",
                           disk_format(c->dst));
+    v.cluster = info.cluster_size;
     if (c->compress)
-        v.piece = info.cluster_size;
+        v.piece = BASE_ALIGN_UP((size_t)PIECE, v.cluster);
     if (want < MIN_THREADS && !c->compress)
         want = MIN_THREADS;
     pthread_mutex_init(&v.lock, NULL);

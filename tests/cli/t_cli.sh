@@ -29,6 +29,10 @@ check "command --help" 0 '--sysroot=DIR' run --help
 for c in run explain ir help version; do
     check "help $c" 0 "usage: isomer $c" help $c
 done
+check "help of a command below" 0 'usage: isomer disk snapshot create' help disk snapshot create
+check "command below --help" 0 '--tls-cert=FILE' disk serve --help
+check "no such command below" 2 "no command 'disk fly'" disk fly
+check "no command below" 2 'which command' disk snapshot
 check "no such command" 2 "no command 'walk'" walk
 check "no such help" 2 "no command 'walk'" help walk
 check "no program" 2 'usage: isomer run' run
@@ -75,6 +79,14 @@ if command -v bash >/dev/null; then
         echo "${COMPREPLY[*]}"')
     [ "$words" = explain ] && echo "ok - completion of commands" ||
         echo "not ok - completion of commands: $words"
+    words=$(bash -c '. ./completion; COMP_WORDS=(isomer disk snapshot ""); COMP_CWORD=3
+        _isomer; echo "${COMPREPLY[*]}"')
+    [ "$words" = "create list delete revert" ] && echo "ok - completion of commands below" ||
+        echo "not ok - completion of commands below: $words"
+    words=$(bash -c '. ./completion; COMP_WORDS=(isomer disk snapshot create --j); COMP_CWORD=4
+        _isomer 2>/dev/null; echo "${COMPREPLY[*]}"')
+    [ "$words" = --json ] && echo "ok - completion of options below" ||
+        echo "not ok - completion of options below: $words"
 else
     echo "skip - completion: no bash"
 fi
