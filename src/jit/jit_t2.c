@@ -254,6 +254,10 @@ static uint32_t hot(struct jit_vcpu *v, uint64_t key, bool entry)
     const char *why = request(v, k, 0);
     if (why)
         give_up(j, why);
+    if (why == jit_t2_no_gain) {
+        k->tries = JIT_PARAM_t2_tries;
+        return NEVER;
+    }
     return SOON << 2 * k->tries;
 }
 

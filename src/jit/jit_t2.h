@@ -80,6 +80,8 @@ bool jit_t2_lift(struct t2_graph *g, struct ir_func *f, uint64_t pc, bool poll,
 
 /* ---- jit_t2_form.c --------------------------------------------------- */
 
+/* The reason that will not go away. */
+extern const char jit_t2_no_gain[];
 /* Forms the tier-2 region at pc into f, what it is made from into d (lock held).
  * NULL, or why there is none. */
 const char *jit_t2_form(struct jit *j, struct t2_graph *g, struct ir_func *f,

@@ -267,6 +267,19 @@ static bool ranges(const struct t2_graph *g, struct jit_formed *d, uint32_t *nin
 
 /* ---- entry ----------------------------------------------------------- */
 
+const char jit_t2_no_gain[] = "no loop and no call in it";
+
+/* Straight code and side exits are what tier 1 is as good at. */
+static bool is_worth_it(const struct t2_graph *g)
+{
+    bool worth = g->loop || g->j->cfg.tier2 == JIT_TIER2_ALWAYS;
+    for (unsigned k = 0; k < g->norder && !worth; k++) {
+        const struct t2_block *b = &g->block[g->order[k]];
+        worth = is_latch(g, b) || g->insn[b->first].ctx;
+    }
+    return worth;
+}
+
 static const char *form(struct jit *j, struct t2_graph *g, struct ir_func *f,
                         struct jit_formed *d, uint64_t pc, unsigned mode)
 {
@@ -276,6 +289,8 @@ static const char *form(struct jit *j, struct t2_graph *g, struct ir_func *f,
     const char *why = jit_t2_graph(g, pc);
     if (why)
         return why;
+    if (!is_worth_it(g))
+        return jit_t2_no_gain;
     ir_func_reset(f);
     f->mode = mode;
     f->key = jit_key(pc, mode);
