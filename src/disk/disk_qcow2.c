@@ -126,6 +126,7 @@ static int begin_writing(struct q2 *q, struct base_text *error)
 static int q2_open(struct disk *d, struct base_text *error)
 {
     struct q2 *q = base_zalloc(sizeof *q);
+    uint64_t length = 0;
     size_t meta = d->o.meta_cache ? d->o.meta_cache : META_CACHE;
     int r;
 
@@ -136,7 +137,7 @@ static int q2_open(struct disk *d, struct base_text *error)
         r = open_crypt(q, error);
     r = r ? r : open_data_file(q, error);
     r = r ? r : q2_tables_open(q, error);
-    r = r ? r : disk_file_length(q->file, &q->file_end);
+    r = r ? r : disk_file_length(q->file, &length);
     if (r < 0) {
         q2_free_state(q);
         return r;
@@ -145,13 +146,24 @@ static int q2_open(struct disk *d, struct base_text *error)
     q->max_tables = meta >> q->cluster_bits > MIN_TABLES ? meta >> q->cluster_bits : MIN_TABLES;
     q->cache = q2_cache_new(d->o.cluster_cache ? d->o.cluster_cache : CLUSTER_CACHE,
                             q->cluster_size);
-    q->end = q->scan_end = (q->file_end + q->cluster_size - 1) >> q->cluster_bits;
+    q->end = q->scan_end = (length + q->cluster_size - 1) >> q->cluster_bits;
     q->scan = 1;
     if (!d->read_only && !d->o.no_repair)
         r = begin_writing(q, error);
     if (r < 0)
         q2_free_state(q);
     return r;
+}
+
+/* A whole last cluster is expected by some; nobody else writes any more. */
+static int round_length(struct q2 *q)
+{
+    uint64_t length, end = q->end << q->cluster_bits;
+    int r = q->file->regular ? disk_file_length(q->file, &length) : 1;
+
+    if (!r && length < end)
+        r = disk_file_truncate(q->file, end);
+    return r < 0 ? r : 0;
 }
 
 static int q2_close(struct disk *d)
@@ -161,6 +173,7 @@ static int q2_close(struct disk *d)
 
     if (!d->read_only && !d->failed) {
         r = q2_commit_all(q);
+        r = r ? r : round_length(q);
         if (!r && q->h.incompatible & Q2_DIRTY && !d->o.no_repair) {
             q->h.incompatible &= ~(uint64_t)Q2_DIRTY;
             r = q2_header_write(q);

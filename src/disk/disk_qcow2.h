@@ -169,7 +169,6 @@ struct q2 {
     unsigned waiting_epoch;
 
     struct q2_cache *cache;      /* decompressed clusters */
-    uint64_t file_end;           /* length that the file is known to have */
 };
 
 /* ---- header (disk_qcow2_header.c) ------------------------------------ */

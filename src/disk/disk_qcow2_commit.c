@@ -5,7 +5,7 @@
  * later belongs to the next one. Then it writes them in steps, each on the medium before the next
  * begins:
  *
- *   1  data (written already), the length of the file, refcount blocks
+ *   1  data (written already), refcount blocks
  *   2  refcount table; where it moved: the table, then the header
  *   3  L2 tables
  *   4  L1 table
@@ -21,6 +21,9 @@
  *
  * With lazy refcounts step 1 leaves the blocks in memory: the dirty bit, set before the first
  * change, says that they are to be made anew if we do not come to close the image.
+ *
+ * The file ends where the last write ended, within a cluster perhaps: setting its length here would
+ * cut off what another thread writes meanwhile. Closing rounds it up.
  *
  * A write that fails leaves everything dirty and the next flush tries again. A sync that fails is
  * the end: the kernel has dropped pages that it could not write, and nothing says which.
@@ -38,7 +41,7 @@ struct piece {
 struct commit {
     BASE_VEC(struct piece) refs, l2, l1;
     uint64_t *rt; /* a copy of the whole table, if dirty */
-    uint64_t rt_bytes, rt_off, length;
+    uint64_t rt_bytes, rt_off;
     bool rt_moved;
     uint64_t rt_old_off, rt_old_len;
     q2_frees dropped;
@@ -214,7 +217,6 @@ static void take_all(struct q2 *q, struct commit *c, bool refcounts)
         take_l1(q, c);
     if (q->rt_dirty && refcounts)
         take_rt(q, c);
-    c->length = q->end << q->cluster_bits;
     c->dropped = q->dropped;
     memset(&q->dropped, 0, sizeof q->dropped);
     pthread_mutex_unlock(&q->alloc_lock);
@@ -270,15 +272,6 @@ static int write_steps(struct q2 *q, struct commit *c)
     bool named = c->l2.len || c->l1.len || c->dropped.len;
     int r = q->data != q->file ? sync_or_fail(q, q->data) : 0;
 
-    if (!r && q->file->regular && c->length > q->file_end) {
-        uint64_t length;
-
-        r = disk_file_length(q->file, &length);
-        if (!r && length < c->length)
-            r = disk_file_truncate(q->file, c->length);
-        if (!r)
-            q->file_end = c->length;
-    }
     r = r ? r : write_pieces(q, c->refs.data, c->refs.len, Q2_OWN_REFBLOCK);
     if (!r && (q->data == q->file || c->refs.len || c->l2.len || c->l1.len || c->rt))
         r = sync_or_fail(q, q->file);

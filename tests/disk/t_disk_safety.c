@@ -382,6 +382,9 @@ static void test_power(const struct variant *v)
     record.on = true;
     for (int i = 0; ok && i < 1500; i++)
         one_op(d, &h);
+    /* the length is not set while others may write behind what was the end when it was read */
+    for (size_t i = 0; i < record.log.len; i++)
+        ok = ok && record.log.data[i].kind != LOG_TRUNCATE;
     disk_close(d);
     record.on = false;
     for (unsigned i = 0; ok && i < runs; i++)
