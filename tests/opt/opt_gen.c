@@ -233,6 +233,12 @@ static ir_ref og_alu(struct og *g, unsigned how)
     case 10: /* a rotation of 32 bits in three */
         a = og_w(g);
         n = 1 + og_pick(g, 31);
+        if (n % 4 == 0) { /* by a value, which may be 0 */
+            b = ir_op2(f, IR_AND, IR_I32, og_w(g), ir_ki(f, IR_I32, n));
+            c = ir_op2(f, IR_SHR, IR_I32, a, ir_op1(f, IR_NEG, IR_I32, b));
+            b = ir_op2(f, IR_SHL, IR_I32, a, b);
+            return ir_op2(f, OG_OF(g, IR_OR, IR_ADD, IR_XOR), IR_I32, b, c);
+        }
         b = ir_op2(f, IR_SHL, IR_I32, a, ir_ki(f, IR_I32, n));
         c = ir_op2(f, IR_SHR, IR_I32, a, ir_ki(f, IR_I32, og_pick(g, 8) ? 32 - n : n));
         return ir_op2(f, OG_OF(g, IR_OR, IR_ADD, IR_XOR), IR_I32, b, c);
