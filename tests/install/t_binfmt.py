@@ -158,6 +158,24 @@ def kernel(isomer):
     return guest
 
 
+def systemd(isomer):
+    """What is in binfmt.d, given to the program that reads it at boot."""
+    tool = "/lib/systemd/systemd-binfmt"
+    if not Path(tool).exists():
+        skip("systemd-binfmt", f"no {tool}")
+        return
+    root = Path("systemd").resolve()
+    link = Path(isomer).resolve().parent / "isomer-riscv64"
+    expect("file for systemd", ["install", "--root", root, "--interpreter", link], 0, "")
+    conf = root / "usr/lib/binfmt.d/riscv64-isomer.conf"
+    status, out, err = inside(isomer, [], f"{isomer} binfmt remove && {tool} {conf} && "
+                              f"{isomer} binfmt status && {tool} --unregister; {isomer} binfmt status")
+    lines = out.splitlines()
+    check("systemd-binfmt registers it", len(lines) == 2 and "flags POCF" in lines[0] and
+          str(link) in lines[0], out + err)
+    check("systemd-binfmt removes it", len(lines) == 2 and "not registered" in lines[1], out + err)
+
+
 def main():
     registration()
     others()
@@ -179,6 +197,7 @@ def main():
           "not registered" in lines[1] and "flags OC" in lines[2], out + err)
     status, out, err = run(isomer, "binfmt", "--user", "--", "/nowhere")
     check("no such command", status == 127 and "/nowhere" in err, f"{status} {err}")
+    systemd(isomer)
     kernel(isomer)
     if not (static and ROOT):
         skip("in a chroot", "no static build (make static) or no riscv64 root")
