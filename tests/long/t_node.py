@@ -1,7 +1,12 @@
 #!/usr/bin/env python3
 """t_node.py: Node.js, its JIT and npm. SPDX-License-Identifier: Apache-2.0"""
 
+import shutil
+import subprocess
+from pathlib import Path
+
 import long
+import real
 
 JIT = r"""
 function fib(n) { return n < 2 ? n : fib(n - 1) + fib(n - 2); }
@@ -53,6 +58,28 @@ PACKAGE = '{"name": "x", "version": "1.0.0", "dependencies": {"small": "file:./s
 SMALL = '{"name": "small", "version": "1.2.3", "main": "i.js"}'
 
 
+def from_registry():
+    """A package from where this machine's npm takes its own. No twin: the native root has no name
+    servers. Left out if there is no npm or no registry."""
+    def npm(*args):
+        return subprocess.run(["npm", *args], capture_output=True, text=True)
+    if not shutil.which("npm") or npm("view", "--fetch-retries=0", "is-number@7.0.0").returncode:
+        print("skip - npm install from a registry: this machine's own npm does not reach one")
+        return
+    registry = npm("config", "get", "registry").stdout.strip()
+    directory = Path("registry").resolve()
+    directory.mkdir()
+    (directory / "package.json").write_text('{"name": "x", "version": "1.0.0"}')
+    script = (f"npm install --registry={registry} --no-audit --no-fund is-number@7.0.0 | "
+              "sed 's/ in .*//'; node -p 'require(\"is-number\")(\"5e3\")'")
+    got = subprocess.run(real.emulated_command(["/usr/bin/bash", "-c", script]), cwd=directory,
+                         env={**real.ENV, "HOME": str(directory)}, capture_output=True, text=True,
+                         timeout=real.TIMEOUT)
+    good = got.stdout.split("\n")[-3:] == ["added 1 package", "true", ""]
+    print("ok - npm install from a registry" if good else
+          f"not ok - npm install from a registry: {got.stdout[-200:]!r} {got.stderr[-300:]!r}")
+
+
 def main():
     long.need_twin()
     long.same("node -e", ["/usr/bin/node", "-e", "console.log(process.version, [1,2,3].map(x => x * 2))"])
@@ -67,6 +94,7 @@ def main():
                "npm run --silent start; npm ls; npm --version; rm -rf .npm node_modules/.package-lock.json",
                files={"package.json": PACKAGE, "small/package.json": SMALL,
                       "small/i.js": "module.exports = n => n * 2.1;\n"})
+    from_registry()
 
 
 main()
