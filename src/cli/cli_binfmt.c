@@ -178,7 +178,9 @@ static int check_mounted(const char *dir)
         return 0;
     if (errno == EACCES)
         return failed(path, errno);
-    if (kernel_has_binfmt())
+    if (access("/proc/filesystems", F_OK) < 0)
+        cli_error("binfmt: /proc is not mounted (mount -t proc proc /proc)");
+    else if (kernel_has_binfmt())
         cli_error("binfmt: binfmt_misc is not mounted (as root: mount -t binfmt_misc binfmt_misc "
                   "%s)", dir);
     else
@@ -194,7 +196,8 @@ const char *cli_binfmt_state(const char *dir, char *text, size_t size)
 
     snprintf(path, sizeof path, "%s/register", dir);
     if (access(path, F_OK) < 0)
-        return kernel_has_binfmt() ? "is not mounted" : "is not in this kernel";
+        return access("/proc/filesystems", F_OK) < 0 ? "cannot be looked for without /proc"
+               : kernel_has_binfmt() ? "is not mounted" : "is not in this kernel";
     if (find_entry(dir, true, &e) && e.enabled) {
         snprintf(text, size, "%.200s starts riscv64 programs (flags %s)", e.interpreter, e.flags);
         return NULL;
@@ -456,7 +459,8 @@ static int run_in_namespace( struct cli_args *args, const char *dir, int argc, c
     if (error) {
         cli_error("binfmt: --user: no user namespace: %s%s", strerror(error),
                   error == ENOSPC ? " (see user.max_user_namespaces)"
-                  : error == EPERM ? " (see kernel.unprivileged_userns_clone, "
+                  : error == EPERM ? " (in a chroot none can be made: start it outside; else see "
+                                     "kernel.unprivileged_userns_clone, "
                                      "kernel.apparmor_restrict_unprivileged_userns)" : "");
         return ISOMER_EXIT_FAILURE;
     }

@@ -355,6 +355,7 @@ static void check_binfmt(struct doctor *d)
     else
         report(d, WARN, "binfmt", strstr(why, "not mounted")
                ? "as root: mount -t binfmt_misc binfmt_misc " CLI_BINFMT_DIR
+               : strstr(why, "without /proc") ? "mount -t proc proc /proc"
                : strstr(why, "not in") ? "as root: modprobe binfmt_misc"
                : why == text ? "sudo isomer binfmt install --replace"
                : "sudo isomer binfmt install; or, without root: isomer binfmt --user",
@@ -373,9 +374,10 @@ static void check_namespaces(struct doctor *d)
     if (r == 0)
         report(d, OK, "userns", NULL, "user namespaces can be made (isomer binfmt --user)");
     else
-        report(d, WARN, "userns", "as root: sysctl user.max_user_namespaces=10000 "
-               "kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0 "
-               "(those that exist)", "no user namespaces (%s): isomer binfmt --user will not work",
+        report(d, WARN, "userns", "in a chroot: none can be made, use it outside; else as root: "
+               "sysctl user.max_user_namespaces=10000 kernel.unprivileged_userns_clone=1 "
+               "kernel.apparmor_restrict_unprivileged_userns=0 (those that exist)",
+               "no user namespaces (%s): isomer binfmt --user will not work",
                r > 0 ? strerror(r) : "not allowed");
 }
 

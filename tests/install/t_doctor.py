@@ -2,8 +2,10 @@
 # t_doctor.py: isomer doctor. SPDX-License-Identifier: Apache-2.0
 import json
 import re
+import shutil
+from pathlib import Path
 
-from install import ISOMER, check, run
+from install import ISOMER, check, run, skip, static_isomer
 
 
 def main():
@@ -25,6 +27,18 @@ def main():
     check("personality is found", status == 1 and "fail  personality" in out, out + err)
     status, out, err = run("sh", "-c", f"ulimit -n 100; ulimit -v 200000000; {ISOMER} doctor")
     check("limits are found", "warn  ulimit-v" in out and "warn  ulimit-n" in out, out + err)
+
+    exe = static_isomer()
+    root = Path("root").resolve()
+    root.mkdir()
+    if exe:
+        shutil.copy(exe, root / "isomer")
+    status, out, err = run("unshare", "-Ur", "chroot", root, "/isomer", "doctor")
+    if not exe or "WARN" not in out.upper():
+        skip("in a chroot", err or "no static build (make static)")
+        return
+    check("in a chroot without /proc", "cannot be looked for without /proc" in out and
+          "in a chroot: none can be made" in out and "modprobe" not in out, out)
 
 
 main()
