@@ -160,6 +160,51 @@ static void futexes(void)
         syscall(SYS_futex_wait, &words[1], 0, 0xfffffffful, 2 | 128, NULL, 0));
 }
 
+static pthread_mutex_t pi;
+static int counted;
+static void *count_pi(void *arg)
+{
+    for (int i = 0; i < 5000; i++) {
+        pthread_mutex_lock(&pi);
+        counted++;
+        pthread_mutex_unlock(&pi);
+    }
+    return arg;
+}
+static void *die_with_it(void *arg)
+{
+    pthread_mutex_lock(&pi);
+    return arg;
+}
+
+/* Priority inheritance, and an owner that ends. */
+static void pi_futexes(void)
+{
+    pthread_mutexattr_t attr;
+    pthread_t t[2];
+
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+    RES("pi protocol", pthread_mutexattr_setprotocol(&attr, PTHREAD_PRIO_INHERIT));
+    RES("pi init", pthread_mutex_init(&pi, &attr));
+    for (int i = 0; i < 2; i++)
+        pthread_create(&t[i], NULL, count_pi, NULL);
+    for (int i = 0; i < 2; i++)
+        pthread_join(t[i], NULL);
+    SAY("pi counted", "%d", counted);
+    pthread_create(&t[0], NULL, die_with_it, NULL);
+    pthread_join(t[0], NULL);
+    RES("pi owner died", pthread_mutex_lock(&pi) == EOWNERDEAD);
+    RES("pi consistent", pthread_mutex_consistent(&pi));
+    RES("pi unlock", pthread_mutex_unlock(&pi));
+    words[0] = 0;
+    RES("lock_pi", syscall(SYS_futex, &words[0], FUTEX_LOCK_PI, 0, NULL, NULL, 0));
+    SAY("owner", "%d", words[0] == (uint32_t)syscall(SYS_gettid));
+    RES("lock_pi again", syscall(SYS_futex, &words[0], FUTEX_LOCK_PI, 0, NULL, NULL, 0));
+    RES("unlock_pi", syscall(SYS_futex, &words[0], FUTEX_UNLOCK_PI, 0, NULL, NULL, 0));
+    RES("unlock_pi again", syscall(SYS_futex, &words[0], FUTEX_UNLOCK_PI, 0, NULL, NULL, 0));
+}
+
 static void landlock_child(void)
 {
     struct landlock_ruleset_attr attr = {.handled_access_fs = LANDLOCK_ACCESS_FS_READ_FILE};
@@ -265,6 +310,7 @@ int main(int argc, char **argv)
     openings();
     memory();
     futexes();
+    pi_futexes();
     in_child(landlock_child);
     if (!geteuid())
         in_child(namespaces_child);
