@@ -23,7 +23,7 @@ struct isomer_disk_options {
     bool force;              /* replace what is there */
     bool shared;             /* look at an image that is in use */
     const char *format;      /* of the image or the source; NULL: found out */
-    const char *output_format;
+    const char *output_format; /* NULL: by the name's ending, else qcow2 */
     const char *backing, *backing_format;
     const char **folders;    /* more folders in which backing files may lie */
     const char *password_file;

@@ -120,7 +120,8 @@ static const struct cli_option check_options[] = {
 static const struct cli_option convert_options[] = {
     OPTIONS_OPEN, OPTION_SHARED, OPTION_SNAPSHOT,
     {"output-format", 'O', CLI_STRING, AT(output_format), 0, "FORMAT",
-     "Format of the new image. Default: by the name's ending (.raw, .img, .qcow2), else qcow2."},
+     "Format of the new image. Default: by the name's ending (.raw, .img, .qcow2, ...), else "
+     "qcow2."},
     {"compress", 'c', CLI_FLAG, AT(compress), 0, NULL, "Compress, on all cores."},
     OPTION_BACKING,
     {"sparse", 'S', CLI_STRING, AT(sparse), 0, "SIZE",

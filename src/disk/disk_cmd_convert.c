@@ -3,14 +3,17 @@
 
 /* ---- convert --------------------------------------------------------- */
 
+/* A name that ends in a format means that one, also where it cannot be written: better an error
+ * than a .vmdk that is none. */
 static const char *format_of_name(const char *path)
 {
     const char *dot = strrchr(path, '.');
 
     if (dot && (!strcmp(dot, ".raw") || !strcmp(dot, ".img")))
         return "raw";
-    if (dot && !strchr(dot, '/') && disk_format_can_create(dot + 1))
-        return disk_format_name(0) ? dot + 1 : NULL;
+    for (unsigned i = 0; dot && disk_format_name(i); i++)
+        if (!strcmp(dot + 1, disk_format_name(i)))
+            return disk_format_name(i);
     return "qcow2";
 }
 

@@ -246,6 +246,7 @@ def case_convert_leaves_the_old_one_alone():
     write_file("b.raw", b"old")
     os.mkdir("dir")
     fails(2, "no images of format", "convert", "a.raw", "b.raw", "-O", "zip")
+    fails(2, "no images of format 'vmdk'", "convert", "a.raw", "x.vmdk")
     fails(1, "no plain file", "convert", "a.raw", "dir", "-O", "raw")
     fails(1, "/dev/full", "convert", "a.raw", "/dev/full", "-O", "raw")
     fails(2, "is not a SIZE", "convert", "a.raw", "b.raw", "-S", "none")
