@@ -337,4 +337,6 @@ const struct disk_driver disk_qcow2 = {
     .snapshot_delete = q2_snapshot_delete,
     .snapshot_revert = q2_snapshot_revert,
     .snapshot_open = q2_snapshot_open,
+    .bitmap_list = q2_bitmap_list,
+    .bitmap_next = q2_bitmap_next,
 };

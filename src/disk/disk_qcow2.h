@@ -11,7 +11,7 @@
  *   disk_qcow2_map.c     what an L2 entry says
  *   disk_qcow2_tree.c    everything below an L1 table, for snapshots
  *   disk_qcow2_read.c, _write.c, _compress.c   requests
- *   disk_qcow2_create.c, _check.c, _resize.c, _snapshot.c
+ *   disk_qcow2_create.c, _check.c, _resize.c, _snapshot.c, _bitmap.c
  *
  * Rules that a change must keep
  *  - Metadata is changed in memory only, and reaches the file in q2_commit() only, in this order,
@@ -323,6 +323,9 @@ int q2_resize(struct disk *d, uint64_t size, unsigned flags, struct base_text *e
 int q2_set_backing(struct disk *d, const char *name, const char *format, struct base_text *error);
 int q2_make_empty(struct disk *d);
 
+int q2_bitmap_list(struct disk *d, struct disk_bitmap **list, unsigned *n);
+int q2_bitmap_next(struct disk *d, const char *name, uint64_t off, uint64_t *start, uint64_t *len,
+                   struct base_text *error);
 int q2_snapshot_list(struct disk *d, struct disk_snapshot **list, unsigned *n);
 int q2_snapshot_create(struct disk *d, const char *name, struct base_text *error);
 int q2_snapshot_delete(struct disk *d, const char *name, struct base_text *error);
