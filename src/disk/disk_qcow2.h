@@ -250,7 +250,7 @@ void q2_ref_store(void *block, unsigned order, uint64_t i, uint64_t v);
 /* ---- trees (disk_qcow2_tree.c), for snapshots; all behind the gate ---- */
 
 /* For everything that an L1 table (host byte order) leads to: L2 tables and data. At once. All or
- * nothing; -ENOSPC: refcounts are too narrow for one more. */
+ * nothing; -ERANGE: refcounts are too narrow for one more. */
 int q2_tree_add(struct q2 *q, const uint64_t *l1, uint64_t n, int delta);
 /* COPIED flags of the active tables, in memory: all off; those on whose cluster is used once. */
 int q2_tree_unflag(struct q2 *q);

@@ -369,7 +369,7 @@ static void test_tree(void)
     q2_close_gate(q);
     ok = !q2_commit_all(q) && !q2_tree_unflag(q) && !q2_commit_all(q) &&
          !q2_tree_add(q, q->l1, q->h.l1_size, 1) && !q2_tree_add(q, q->l1, q->h.l1_size, 1) &&
-         q2_tree_add(q, q->l1, q->h.l1_size, 1) == -ENOSPC;
+         q2_tree_add(q, q->l1, q->h.l1_size, 1) == -ERANGE;
     q2_open_gate(q);
     ok = ok && !disk_check(d, DISK_REPAIR_NONE, &c) && c.leaks == 2 * 17 && !c.corruptions;
     result(ok, "a tree counted twice, and not more than refcounts of two bits can");
