@@ -117,5 +117,6 @@ static inline uint64_t base_rand(uint64_t *seed)
 
 uint64_t base_now_ns(void);        /* monotonic */
 uint64_t base_thread_cpu_ns(void); /* CPU time of the calling thread */
+uint64_t base_process_cpu_ns(void); /* of all threads, those that have ended too */
 
 #endif

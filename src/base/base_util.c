@@ -198,3 +198,5 @@ static uint64_t base_clock(clockid_t id)
 
 uint64_t base_now_ns(void) { return base_clock(CLOCK_MONOTONIC); }
 uint64_t base_thread_cpu_ns(void) { return base_clock(CLOCK_THREAD_CPUTIME_ID); }
+
+uint64_t base_process_cpu_ns(void) { return base_clock(CLOCK_PROCESS_CPUTIME_ID); }

@@ -43,6 +43,8 @@
     PARAM(t2_tries, 4, "tier 2: regions made for one key, or tried")           \
     PARAM(t2_queue, 32, "tier 2: regions that wait for the thread")           \
     PARAM(t2_idle_ms, 100, "tier 2: the thread ends when nothing came for so long") \
+    PARAM(t2_first_ms, 12, "tier 2: CPU time it may take in any case")         \
+    PARAM(t2_share, 3, "tier 2: and per cent of what the process has taken")   \
     PARAM(t2_polls, 40, "tier 2 in lockstep: rounds at most")                 \
     PARAM(deopt_every, 40, "--test-deopt: forced exits at most this far apart")
 enum {

@@ -237,6 +237,18 @@ static const char *request(struct jit_vcpu *v, struct jit_t2_key *k, uint64_t ta
 /* How long until it is asked for again. */
 enum { SOON = 2 * JIT_PARAM_t2_hot, RARELY = 1 << 22, NEVER = 0x7fffffff };
 
+/* Has tier 2 taken its share? A program with very many places that are just hot would
+ * pay more for regions than they give back; what is hottest asks most often. */
+static bool spent(const struct jit *j)
+{
+    const struct jit_stats *s = &j->stats;
+    uint64_t ns = s->t2_form_ns + s->t2_opt_ns + s->t2_code_ns;
+    if (j->cfg.tier2 == JIT_TIER2_ALWAYS || ns < JIT_PARAM_t2_first_ms * 1000000ull)
+        return false;
+    return ns - JIT_PARAM_t2_first_ms * 1000000ull >
+           base_process_cpu_ns() / 100 * JIT_PARAM_t2_share;
+}
+
 static uint32_t hot(struct jit_vcpu *v, uint64_t key, bool entry)
 {
     struct jit *j = v->jit;
@@ -245,7 +257,7 @@ static uint32_t hot(struct jit_vcpu *v, uint64_t key, bool entry)
     struct jit_t2_key *k = key_of(t, key);
     if (r && r->tier == 2)
         return RARELY; /* tier 1 leads there */
-    if (k->pending || t->njobs >= JIT_PARAM_t2_queue)
+    if (k->pending || t->njobs >= JIT_PARAM_t2_queue || spent(j))
         return SOON;
     if (k->tries >= JIT_PARAM_t2_tries)
         return NEVER;
@@ -290,7 +302,7 @@ uint32_t jit_t2_exit_hot(struct jit_vcpu *v, uint64_t key, uint64_t target)
     const struct jit_region *r = jit_find(j->p, key);
     const char *why = NULL;
     uint32_t n = NEVER;
-    if (k->pending || j->p->t2->njobs >= JIT_PARAM_t2_queue)
+    if (k->pending || j->p->t2->njobs >= JIT_PARAM_t2_queue || spent(j))
         n = SOON;
     else if (r && r->tier == 2 && k->tries < JIT_PARAM_t2_tries)
         why = request(v, k, jit_pc_of_key(target));

@@ -91,7 +91,7 @@ static bool run_tier2(const struct isomer_run_options *o, enum jit_tier2 *out)
         [JIT_TIER2_ALWAYS] = "always",
     };
 
-    *out = JIT_TIER2_OFF;
+    *out = JIT_TIER2_ON;
     if (!o->tier2)
         return true;
     for (size_t i = 0; i < BASE_ARRAY_SIZE(names); i++) {
