@@ -102,7 +102,9 @@ static bool opt_gvn_ins(struct opt_rebuild *b, void *ctx, ir_ref r)
         return true; /* folded, or more than one */
     same = opt_gvn_find(g, to);
     if (same) {
+        /* taken back, and so that the builder's table does not find it there */
         b->dst->nins = before;
+        memset(&b->dst->ins[before], 0, sizeof b->dst->ins[before]);
         opt_rebuild_set(b, r, same);
     }
     return true;

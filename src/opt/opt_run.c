@@ -57,7 +57,8 @@ static void opt_must_verify(const struct opt_pass *p, const struct ir_func *f)
     if (p->early && strcmp(p->name, "ssa") != 0 ? ir_verify(f, &error) : opt_verify(f, &error))
         return;
     ir_print(f, &text);
-    base_bug(__FILE__, __LINE__, "pass %s: %s\n%s", p->name, error.data, text.data);
+    fputs(text.data, stderr);
+    base_bug(__FILE__, __LINE__, "pass %s: %s", p->name, error.data);
 }
 
 const char *opt_run(struct opt *o, const struct ir_func *src, const struct opt_config *cfg,
