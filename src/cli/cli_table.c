@@ -53,8 +53,8 @@ static const struct cli_option run_options[] = {
     {"no-link", 0, CLI_FLAG, RUN(no_link), 0, NULL,
      "Do not link regions to each other: every exit returns to the dispatcher."},
     {"tier2", 0, CLI_STRING, RUN(tier2), 0, "off|on|sync|always",
-     "When hot code is optimised: never, on a thread of its own (the default), by the thread that runs it, or "
-     "(a test mode) everything at once."},
+     "When hot code is optimised: never, on a thread of its own (the default), by the thread that "
+     "runs it, or (a test mode) everything at once."},
     {"test-deopt", 0, CLI_TEST, RUN(test_deopt), 0, "SEED",
      "Test mode: take every exit and fault through its state map."},
     {"test-ra", 0, CLI_TEST, RUN(test_ra), 0, "SEED",

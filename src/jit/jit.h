@@ -399,6 +399,10 @@ void jit_invalidate(struct jit *j, uint64_t start, uint64_t len);
 /* fence.i: forgets regions in [start, start+len) whose bytes changed. */
 void jit_code_changed(struct jit *j, uint64_t start, uint64_t len);
 
+/* Ends the engine's own thread, if there is one; it begins anew when there is work. For what a
+ * process may only do that has one thread; v's is to be the only vCPU. */
+void jit_single_threaded(struct jit *j);
+
 /* The C side of the SLOW stubs. */
 void jit_slow_call(struct jit_vcpu *v);
 

@@ -15,7 +15,9 @@
 #include <errno.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { STACK = 1 << 20 };
 
@@ -65,9 +67,17 @@ static void *run(void *arg)
     return NULL;
 }
 
+/* The C library takes signal 33 for itself when a process gets its second thread; it is the
+ * guest's, which may have a handler for it. All signals are blocked meanwhile. */
+struct kernel_sigaction {
+    uint64_t words[4];
+};
+enum { SETXID = 33 };
+
 static bool start(struct jit *j)
 {
     struct jit_t2 *t = j->p->t2;
+    struct kernel_sigaction setxid;
     pthread_attr_t attr;
     sigset_t all, old;
     if (t->joinable) /* one that has ended: nothing to wait for */
@@ -76,7 +86,10 @@ static bool start(struct jit *j)
     pthread_sigmask(SIG_SETMASK, &all, &old);
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK);
+    long kept = syscall(SYS_rt_sigaction, SETXID, NULL, &setxid, 8);
     t->joinable = t->started = pthread_create(&t->thread, &attr, run, j) == 0;
+    if (kept == 0)
+        syscall(SYS_rt_sigaction, SETXID, &setxid, NULL, 8);
     pthread_attr_destroy(&attr);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return t->started;
@@ -142,6 +155,24 @@ void jit_t2_fork_child(struct jit *j)
     t->started = t->joinable = false;
     t->paused = 0;
     make_conditions(t);
+}
+
+void jit_single_threaded(struct jit *j)
+{
+    struct jit_t2 *t = j->p->t2;
+    if (!t)
+        return;
+    pthread_mutex_lock(&j->p->lock);
+    bool is = t->joinable && !t->stop;
+    t->stop |= is;
+    pthread_cond_signal(&t->more);
+    pthread_mutex_unlock(&j->p->lock);
+    if (!is)
+        return;
+    pthread_join(t->thread, NULL);
+    pthread_mutex_lock(&j->p->lock);
+    t->joinable = t->started = t->stop = false;
+    pthread_mutex_unlock(&j->p->lock);
 }
 
 void jit_t2_thread_end(struct jit *j)

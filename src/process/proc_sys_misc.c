@@ -9,6 +9,20 @@
 #include <sys/utsname.h>
 #include <time.h>
 
+/* ---- namespaces ------------------------------------------------------ */
+
+/* Into some namespaces a process may go only while it has one thread: ours is not the guest's. */
+static long misc_alone(struct proc_thread *t, long nr, uint64_t a, uint64_t b)
+{
+    if (!t->proc->threads->next)
+        jit_single_threaded(t->proc->jit);
+    return proc_raw(nr, a, b, 0, 0, 0, 0);
+}
+
+PROC_SYS(unshare) { return misc_alone(t, SYS_unshare, a[0], 0); }
+
+PROC_SYS(setns) { return misc_alone(t, SYS_setns, a[0], a[1]); }
+
 /* ---- the machine ----------------------------------------------------- */
 
 PROC_SYS(uname)

@@ -37,7 +37,8 @@ def openssl():
     def ssl(name, *argv, **more):
         real.same(f"openssl {name}", ["/usr/bin/openssl", *argv], files=FILES, **more)
 
-    ssl("version", "version")
+    # The series: a security update may have reached the mirror for one machine only.
+    real.shell("openssl version", "openssl version | cut -d. -f1-2")
     for digest in DIGESTS:
         length = ["-xoflen", "32"] if digest.startswith("shake") else []
         ssl(f"dgst {digest}", "dgst", f"-{digest}", *length, "big", "runs", "empty",

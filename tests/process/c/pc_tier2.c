@@ -4,8 +4,10 @@
 #include "pc_check.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -231,8 +233,53 @@ static void prompt(void)
     check("signals come through to a tight loop", to.tv_sec - from.tv_sec < 5);
 }
 
+/* ---- a thread that the program does not know of ------------------------ */
+
+static volatile sig_atomic_t setxid;
+
+static void on_setxid(int sig) { setxid += sig; }
+
+/* Long enough for the loop to be found hot and compiled by that thread. */
+static void heat(void)
+{
+    for (unsigned n = 0; n < 40; n++)
+        sum((function *)getppid, 10000 / 40);
+    for (volatile unsigned n = 0; n < 3000000; n++)
+        ;
+}
+
+/* Signal 33 is the program's, and so is what a process may do that has one thread: as root
+ * or not, a user namespace of its own. By raw calls, for the C library keeps 33 to itself. */
+static void alone(void)
+{
+    struct {
+        void (*handler)(int);
+        unsigned long flags;
+        void *restorer;
+        unsigned long mask;
+    } act = {0}, is = {0};
+    pid_t pid;
+    int status = 0;
+
+    act.handler = on_setxid;
+    syscall(SYS_rt_sigaction, 33, &act, NULL, 8);
+    heat();
+    syscall(SYS_rt_sigaction, 33, NULL, &is, 8);
+    check("signal 33 has the program's handler", is.handler == on_setxid);
+    pid = fork();
+    if (pid == 0) {
+        for (volatile unsigned n = 3000000; n > 0; n--) /* not hot yet */
+            ;
+        _exit(unshare(CLONE_NEWUSER) == 0 ? 0 : errno == EINVAL ? 1 : 2);
+    }
+    waitpid(pid, &status, 0);
+    check("a process with one thread may leave its user namespace",
+          WIFEXITED(status) && WEXITSTATUS(status) != 1);
+}
+
 int main(void)
 {
+    alone();
     rewritten();
     forks();
     threads();
