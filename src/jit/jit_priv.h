@@ -34,7 +34,7 @@
     PARAM(max_sides_loop, 4, "side exits of one entered backwards or indirectly") \
     PARAM(cache_kib, 65536, "code cache, KiB")                                \
     PARAM(t2_hot, 4000, "rounds or entries after which code is optimised")         \
-    PARAM(t2_entries, 8, "tier 2: so many times that for code that is no loop") \
+    PARAM(t2_entries, 50, "tier 2: so many times that for code that is no loop") \
     PARAM(t2_insns, 800, "tier 2: guest instructions in a region")             \
     PARAM(t2_blocks, 400, "tier 2: guest basic blocks in a region")           \
     PARAM(t2_inline, 40, "tier 2: guest instructions of a function inlined")  \
@@ -43,8 +43,8 @@
     PARAM(t2_tries, 4, "tier 2: regions made for one key, or tried")           \
     PARAM(t2_queue, 32, "tier 2: regions that wait for the thread")           \
     PARAM(t2_idle_ms, 100, "tier 2: the thread ends when nothing came for so long") \
-    PARAM(t2_first_ms, 12, "tier 2: CPU time it may take in any case")         \
-    PARAM(t2_share, 3, "tier 2: and per cent of what the process has taken")   \
+    PARAM(t2_first_ms, 5,  "tier 2: CPU time it may take in any case")         \
+    PARAM(t2_share, 2, "tier 2: and per cent of what the process has taken")   \
     PARAM(t2_polls, 40, "tier 2 in lockstep: rounds at most")                 \
     PARAM(deopt_every, 40, "--test-deopt: forced exits at most this far apart")
 enum {
@@ -59,6 +59,7 @@ enum {
     JIT_CHUNK = 1024,        /* records in a chunk of a chunked table */
     JIT_CHUNKS = 2048,       /* chunks of a table: at most 2 M records */
     JIT_PAGE_BITS = 12,      /* granule of the page index */
+    JIT_HOT_MOST = 1 << 15,  /* what a counter may begin with */
     JIT_EXIT_FAULT = 0x7ffffffe /* exit_id after an abandoned run */
 };
 _Static_assert((int)JIT_PARAM_max_jumps + 2 <= (int)JIT_RANGES, "a range per jump");
@@ -392,9 +393,11 @@ void jit_t2_free(struct jit *j);
 /* Counters of a new vCPU. */
 void jit_t2_vcpu_init(struct jit_vcpu *v);
 /* Code at pc is hot (no lock, in_code clear), says a counter at `counter` in the region
- * of that key: makes it a tier-2 region now or soon. Returns how often it may run until
- * it is asked for again; if that is never, tier 1's region goes, to be made without. */
-uint32_t jit_t2_hot(struct jit_vcpu *v, uint64_t pc, uint64_t counter, uint64_t region);
+ * of that key; entry: it is entered or called there, else jumped back to. Makes it a tier-2
+ * region now or soon. Returns how often it may run until it is asked for again; if that is
+ * never, tier 1's region goes, to be made without. */
+uint32_t jit_t2_hot(struct jit_vcpu *v, uint64_t pc, uint64_t counter, uint64_t region,
+                    bool entry);
 /* The same for the exit to target of the tier-2 region of key: makes the region anew
  * if target will then be inside. */
 uint32_t jit_t2_exit_hot(struct jit_vcpu *v, uint64_t key, uint64_t target);

@@ -198,7 +198,7 @@ static struct jit_region *acquire(struct jit_vcpu *v, uint64_t key, uint32_t fro
         if (r)
             return r;
     }
-    bool loop = true, counted = true; /* looked up, or so it comes */
+    bool loop = true, counted = false; /* looked up, or so it comes */
     if (from != JIT_NO_EXIT) {
         const struct jit_exit *e = jit_table_at(&p->exits, from, sizeof *e);
         loop = e->back;
@@ -337,6 +337,16 @@ static int single_step(struct jit_vcpu *v)
     return after_interp(v, &end);
 }
 
+/* Does f, one instruction, end in a call? */
+static bool is_call(const struct ir_func *f)
+{
+    const struct ir_ins *i = &f->ins[f->nins - 1];
+    return i->op == IR_EXIT && i->aux == IR_EXIT_CALL;
+}
+
+/* A loop of tier 1 that counts has no other poll, and counters are shared by their hash. */
+static uint32_t at_most(uint32_t n) { return n < JIT_HOT_MOST ? n : JIT_HOT_MOST; }
+
 /* A counter of tier 1 has run out, at the entry of a region or at a branch or call
  * that goes back: where that goes is what is hot. */
 static int after_hot(struct jit_vcpu *v, uint64_t region, bool entry)
@@ -347,10 +357,13 @@ static int after_hot(struct jit_vcpu *v, uint64_t region, bool entry)
     v->jit->stats.exits_hot++;
     jit_code_end(v);
     *counter = JIT_PARAM_t2_hot; /* if it does not go back this time */
-    if (!entry)
+    bool call = entry;
+    if (!entry) {
         stop = single_step(v);
+        call = is_call(jit_thread_of(v)->single);
+    }
     if (stop == GO_ON && (entry || *jit_pc_of(v) <= pc))
-        *counter = jit_t2_hot(v, *jit_pc_of(v), pc, region);
+        *counter = at_most(jit_t2_hot(v, *jit_pc_of(v), pc, region, call));
     return stop;
 }
 
@@ -391,7 +404,7 @@ static void after_hot_exit(struct jit_vcpu *v, const struct jit_exit *e)
     uint32_t *counter = &v->hot[e->counter - 1];
     j->stats.exits_hot++;
     jit_code_end(v);
-    *counter = jit_t2_exit_hot(v, key, target);
+    *counter = at_most(jit_t2_exit_hot(v, key, target));
 }
 
 /* Acts on exit_id; *from is the exit to link if it is a direct one. */

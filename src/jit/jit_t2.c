@@ -216,12 +216,14 @@ static const char *request(struct jit_vcpu *v, struct jit_t2_key *k, uint64_t ta
     struct jit_t2 *t = j->p->t2;
     uint64_t start = base_thread_cpu_ns();
     const char *why = form_guarded(v, jit_pc_of_key(k->key), jit_mode_of_key(k->key));
+    uint64_t ns = base_thread_cpu_ns() - start;
+    j->stats.t2_form_ns += ns;
+    t->useless_ns += why ? ns : 0;
     if (!why && target && !jit_t2_inside(&t->graph, target))
         return "exit that would stay one"; /* and that costs no try */
     k->tries++;
     if (why)
         return why;
-    j->stats.t2_form_ns += base_thread_cpu_ns() - start;
     if (checked(j))
         verify(t->func);
     struct jit_t2_job *job = base_zalloc(sizeof *job);
@@ -237,12 +239,15 @@ static const char *request(struct jit_vcpu *v, struct jit_t2_key *k, uint64_t ta
 /* How long until it is asked for again. */
 enum { SOON = 2 * JIT_PARAM_t2_hot, RARELY = 1 << 22, NEVER = 0x7fffffff };
 
+/* What became no region counts several times over. */
+enum { T2_DEAR = 4 };
+
 /* Has tier 2 taken its share? A program with very many places that are just hot would
  * pay more for regions than they give back; what is hottest asks most often. */
 static bool spent(const struct jit *j)
 {
     const struct jit_stats *s = &j->stats;
-    uint64_t ns = s->t2_form_ns + s->t2_opt_ns + s->t2_code_ns;
+    uint64_t ns = s->t2_form_ns + s->t2_opt_ns + s->t2_code_ns + T2_DEAR * j->p->t2->useless_ns;
     if (j->cfg.tier2 == JIT_TIER2_ALWAYS || ns < JIT_PARAM_t2_first_ms * 1000000ull)
         return false;
     return ns - JIT_PARAM_t2_first_ms * 1000000ull >
@@ -283,11 +288,12 @@ static void be_quiet(struct jit *j, uint64_t pc, uint64_t region)
         jit_replace(j, r);
 }
 
-uint32_t jit_t2_hot(struct jit_vcpu *v, uint64_t pc, uint64_t counter, uint64_t region)
+uint32_t jit_t2_hot(struct jit_vcpu *v, uint64_t pc, uint64_t counter, uint64_t region,
+                    bool entry)
 {
     struct jit *j = v->jit;
     pthread_mutex_lock(&j->p->lock);
-    uint32_t n = hot(v, jit_key(pc, jit_mode_of(v)), pc == counter);
+    uint32_t n = hot(v, jit_key(pc, jit_mode_of(v)), entry);
     if (n >= RARELY)
         be_quiet(j, counter, region);
     pthread_mutex_unlock(&j->p->lock);

@@ -110,6 +110,7 @@ struct jit_t2 {
     struct t2_graph graph;
     struct ir_func *func;      /* the former's */
     struct jit_formed formed;
+    uint64_t useless_ns;       /* taken by forming what became no region */
     struct jit_t2_key *keys;   /* hash */
     uint32_t key_mask, nkeys;
     /* The compiler's: of the thread, or in sync mode of who has the lock. */

@@ -639,10 +639,12 @@ static void x64_poll(struct x64_t1 *t)
 {
     unsigned map = x64_map(t);
 
-    if (t->t2)
+    if (t->t2) {
         x64_t2_bound(t, map);
-    else if (t->j->cfg.tier2 && !jit_quiet(t->j, x64_pc(t)))
-        x64_count(t, map, x64_pc(t));
+    } else if (t->j->cfg.tier2 && !jit_quiet(t->j, x64_pc(t))) {
+        x64_count(t, map, x64_pc(t)); /* runs out soon enough to be the poll */
+        return;
+    }
     x64_jcc(t, CC_NE, JIT_RELOC_PC32_DEOPT, map, 0);
     x64_alu_mi(&t->out, ALU_CMP, 0, x64_vcpu(X64_VCPU_DISP(poll)), 0);
 }
