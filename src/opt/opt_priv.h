@@ -87,6 +87,13 @@ static inline bool opt_is_ref(unsigned op, unsigned n)
 
 #include "opt/opt_rebuild.h"
 
+/* The whole state must be exact here. */
+static inline bool opt_sees_slots(const struct ir_ins *i)
+{
+    return (ir_ops[i->op].flags & IR_F_FAULT) || i->op == IR_SIDE || i->op == IR_EXIT ||
+           i->op == IR_TRAP;
+}
+
 /* Slots that some way out of the function, a GET, or a point at which the state must be exact
  * can see before they are PUT again: by block, at its start, two words of bits. */
 typedef uint64_t opt_slots[2];
@@ -98,6 +105,6 @@ opt_slots *opt_live_slots(const struct ir_func *f, const struct opt_cfg *c,
 typedef const char *opt_pass_fn(struct ir_func *dst, const struct ir_func *src,
                                 struct base_arena *arena);
 opt_pass_fn opt_layout_pass, opt_peel_pass, opt_ssa_pass, opt_gvn_pass, opt_licm_pass, opt_mem_pass,
-    opt_fp_pass, opt_width_pass, opt_strength_pass;
+    opt_fp_pass, opt_width_pass, opt_strength_pass, opt_dce_pass;
 
 #endif

@@ -25,12 +25,6 @@
 
 /* ---- visible slots --------------------------------------------------- */
 
-static bool opt_sees_all(const struct ir_ins *i)
-{
-    return (ir_ops[i->op].flags & IR_F_FAULT) || i->op == IR_SIDE || i->op == IR_EXIT ||
-           i->op == IR_TRAP;
-}
-
 static void opt_local_slots(const struct ir_func *f, const struct opt_block *k, opt_slots gen,
                             opt_slots put)
 {
@@ -44,7 +38,7 @@ static void opt_local_slots(const struct ir_func *f, const struct opt_block *k, 
             put[w] |= bit;
         else if (i->op == IR_GET)
             gen[w] |= bit & ~put[w];
-        else if (opt_sees_all(i))
+        else if (opt_sees_slots(i))
             gen[0] |= ~put[0], gen[1] |= ~put[1];
     }
 }
