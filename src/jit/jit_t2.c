@@ -216,6 +216,9 @@ static const char *request(struct jit_vcpu *v, struct jit_t2_key *k, uint64_t ta
     struct jit_t2 *t = j->p->t2;
     uint64_t start = base_thread_cpu_ns();
     const char *why = form_guarded(v, jit_pc_of_key(k->key), jit_mode_of_key(k->key));
+    /* With loops in loops and many joins values are moved about more than tier 1 does. */
+    if (!why && j->cfg.tier2 != JIT_TIER2_ALWAYS && t->graph.nblocks > JIT_PARAM_t2_good)
+        why = "tier 2: more blocks than it is good at";
     uint64_t ns = base_thread_cpu_ns() - start;
     j->stats.t2_form_ns += ns;
     t->useless_ns += why ? ns : 0;
