@@ -186,6 +186,7 @@ struct jit_code {
     BASE_VEC(struct jit_mark) marks; /* if wanted, in order of the code */
     bool want_marks;
     bool count_entry;             /* wanted: the region's entries are counted */
+    bool count_rounds;            /* wanted: backward branches are; else they only poll */
     const char *gave_up;          /* reason, or NULL */
 };
 

@@ -164,6 +164,7 @@ struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t 
         sample.formed = base_thread_cpu_ns();
     if (j->cfg.lockstep || j->cfg.deopt_always || j->cfg.random_ra)
         verify(f);
+    p->code.count_rounds = loop; /* what is not jumped back to is no loop's */
     p->code.count_entry = counted && j->cfg.tier2 && !jit_quiet(j, jit_pc_of_key(key));
     if (p->compiles)
         r = compile(j, self, key);

@@ -641,7 +641,7 @@ static void x64_poll(struct x64_t1 *t)
 
     if (t->t2) {
         x64_t2_bound(t, map);
-    } else if (t->j->cfg.tier2 && !jit_quiet(t->j, x64_pc(t))) {
+    } else if (t->j->cfg.tier2 && t->c->count_rounds && !jit_quiet(t->j, x64_pc(t))) {
         x64_count(t, map, x64_pc(t)); /* runs out soon enough to be the poll */
         return;
     }
