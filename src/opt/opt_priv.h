@@ -9,8 +9,7 @@
 #define OPT_PARAMS(PARAM)                                                        \
     PARAM(max_blocks, 512, "blocks of a function")                               \
     PARAM(peel_insns, 160, "guest instructions of a loop whose first round is "  \
-                           "taken apart")                                        \
-    PARAM(hoist_max, 8, "values one loop may have hoisted out of it")
+                           "taken apart")
 enum {
 #define OPT_PARAM(name, value, text) OPT_PARAM_##name = value,
     OPT_PARAMS(OPT_PARAM)
@@ -104,7 +103,7 @@ opt_slots *opt_live_slots(const struct ir_func *f, const struct opt_cfg *c,
 
 typedef const char *opt_pass_fn(struct ir_func *dst, const struct ir_func *src,
                                 struct base_arena *arena);
-opt_pass_fn opt_layout_pass, opt_peel_pass, opt_ssa_pass, opt_gvn_pass, opt_licm_pass, opt_mem_pass,
+opt_pass_fn opt_layout_pass, opt_peel_pass, opt_ssa_pass, opt_gvn_pass, opt_mem_pass,
     opt_fp_pass, opt_width_pass, opt_strength_pass, opt_dce_pass;
 
 #endif
