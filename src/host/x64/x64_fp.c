@@ -68,11 +68,6 @@ void x64_vcpu_init(struct jit_vcpu *v)
 
 /* ---- helpers --------------------------------------------------------- */
 
-static struct x64_mem x64_const(unsigned k)
-{
-    return x64_vcpu(X64_VCPU_DISP(host_const) + 16 * (int32_t)k);
-}
-
 /* scalar operation of the float type: f2 (sd) or f3 (ss) prefix */
 static uint32_t x64_sop(unsigned ty, unsigned byte)
 {

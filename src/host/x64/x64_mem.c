@@ -323,15 +323,6 @@ static bool x64_lr(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
     return true;
 }
 
-static void x64_jcc_short(struct x64_t1 *t, unsigned cc, const uint8_t *target)
-{
-    ptrdiff_t rel = target - t->out.p;
-
-    BASE_ASSERT(rel >= 0 && rel < 128);
-    x64_b(&t->out, (unsigned)rel);
-    x64_b(&t->out, 0x70 | cc);
-}
-
 static bool x64_sc(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 {
     unsigned ty = x64_ins(t, i->b)->ty, d, ra, rb, x, y, map;

@@ -68,6 +68,15 @@ void x64_jcc(struct x64_t1 *t, unsigned cc, unsigned kind, unsigned target, uint
     x64_b(&t->out, 0x0f);
 }
 
+void x64_jcc_short(struct x64_t1 *t, unsigned cc, const uint8_t *target)
+{
+    ptrdiff_t rel = target - t->out.p;
+
+    BASE_ASSERT(rel >= 0 && rel < 128);
+    x64_b(&t->out, (unsigned)rel);
+    x64_b(&t->out, 0x70 | cc);
+}
+
 void x64_jmp(struct x64_t1 *t, unsigned kind, unsigned target, uint32_t addend)
 {
     x64_rel32(t, kind, target, addend);

@@ -100,6 +100,11 @@ static inline struct x64_mem x64_at(unsigned base, int32_t disp)
     return (struct x64_mem){(uint8_t)base, X64_NONE, 0, disp};
 }
 static inline struct x64_mem x64_vcpu(int32_t disp) { return x64_at(RBP, disp); }
+/* One of the vCPU's constants (enum x64_const). */
+static inline struct x64_mem x64_const(unsigned k)
+{
+    return x64_vcpu(X64_VCPU_DISP(host_const) + 16 * (int32_t)k);
+}
 static inline struct x64_mem x64_slot_mem(const struct x64_t1 *t, unsigned slot)
 {
     return x64_vcpu((int32_t)t->f->guest->slots[slot].offset - JIT_STATE_BIAS);
@@ -241,6 +246,8 @@ static inline uint32_t x64_off(const struct x64_t1 *t) /* from the section's end
 /* Records that the rel32 (just emitted at out.p) is to be filled. */
 void x64_reloc(struct x64_t1 *t, unsigned kind, unsigned target, uint32_t addend);
 void x64_jcc(struct x64_t1 *t, unsigned cc, unsigned kind, unsigned target, uint32_t addend);
+/* jcc rel8 to code emitted before, at most 127 bytes on. */
+void x64_jcc_short(struct x64_t1 *t, unsigned cc, const uint8_t *target);
 void x64_jmp(struct x64_t1 *t, unsigned kind, unsigned target, uint32_t addend);
 void x64_call(struct x64_t1 *t, unsigned kind, unsigned target);
 /* The instruction at the write pointer (the one emitted last) may fault. Used

@@ -213,21 +213,6 @@ void x64_t2_hazards(struct x64_t1 *t, struct x64_move *m, unsigned n)
     x->ncopy = ncopy;
 }
 
-static unsigned x64_short_jcc(struct x64_t1 *t, unsigned cc, const uint8_t *target)
-{
-    ptrdiff_t rel = target - t->out.p;
-
-    BASE_ASSERT(rel >= 0 && rel < 128);
-    x64_b(&t->out, (unsigned)rel);
-    x64_b(&t->out, 0x70 | cc);
-    return 0;
-}
-
-static struct x64_mem x64_t2_const(unsigned k)
-{
-    return x64_vcpu(X64_VCPU_DISP(host_const) + 16 * (int32_t)k);
-}
-
 /* A home register's value is put right in place (from the last to the first step). */
 static void x64_t2_emit_fix(struct x64_t1 *t, const struct x64_fix *f)
 {
@@ -244,18 +229,18 @@ static void x64_t2_emit_fix(struct x64_t1 *t, const struct x64_fix *f)
     if (f->how != JIT_HOW_CANON64) { /* orps */
         if (avx)
             x64_vrm(&t->out, X64_OP(1, 0, 0x56), 0, f->reg, f->reg & 15,
-                    x64_t2_const(X64_K_BOX32));
+                    x64_const(X64_K_BOX32));
         else
-            x64_rm(&t->out, X64_OP(1, 0, 0x56), 0, f->reg, x64_t2_const(X64_K_BOX32));
+            x64_rm(&t->out, X64_OP(1, 0, 0x56), 0, f->reg, x64_const(X64_K_BOX32));
     }
     if (f->how == JIT_HOW_BOX32)
         return;
     done = t->out.p;
     x64_log_mute(t, true);
     x64_load_state(t, f->reg,
-                   x64_t2_const(f->how == JIT_HOW_CANON64 ? X64_K_NAN64 : X64_K_NAN32));
+                   x64_const(f->how == JIT_HOW_CANON64 ? X64_K_NAN64 : X64_K_NAN32));
     x64_log_mute(t, false);
-    x64_short_jcc(t, CC_NP, done);
+    x64_jcc_short(t, CC_NP, done);
     uint32_t op = X64_OP(1, f->how == JIT_HOW_CANON64 ? 1u : 0u, 0x2e); /* ucomis */
 
     if (avx)
@@ -314,7 +299,7 @@ static void x64_t2_put_reg(struct x64_t1 *t, const struct x64_put *p)
     case JIT_HOW_COPY: x64_store_state(t, m, p->reg); return;
     case JIT_HOW_SEXT32: /* mov [m], r; mov [m + 4], 0; test r; jns done; mov [m + 4], -1 */
         x64_mov_mi(&t->out, 0, x64_high(m), -1);
-        x64_short_jcc(t, CC_NS, done);
+        x64_jcc_short(t, CC_NS, done);
         x64_test_rr(&t->out, 0, p->reg, p->reg);
         x64_mov_mi(&t->out, 0, x64_high(m), 0);
         x64_rm(&t->out, 0x89, 0, p->reg, m);
@@ -337,7 +322,7 @@ static void x64_t2_put_reg(struct x64_t1 *t, const struct x64_put *p)
         if (f64)
             x64_mov_mi(&t->out, 0, x64_high(m), 0x7ff80000);
         x64_mov_mi(&t->out, 0, m, f64 ? 0 : 0x7fc00000);
-        x64_short_jcc(t, CC_NP, done);
+        x64_jcc_short(t, CC_NP, done);
         if (x64_cpu(t, X64_CPU_AVX))
             x64_vrr(&t->out, op, 0, p->reg, 0, p->reg);
         else
