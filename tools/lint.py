@@ -39,6 +39,11 @@ MEETING_POINTS = {"src/process": {"host"}}
 
 MAX_LINES = 1500
 MAX_COLUMNS = 100
+# Nothing that a person wrote is as large; a disk image or a log of a run is.
+MAX_BYTES = 256 * 1024
+# What stands in the top folder, so that what a run leaves there is noticed.
+TOP_FILES = {".clang-format", ".editorconfig", ".gitignore", "LICENSE", "Makefile", "README.md",
+             "meson.build", "meson_options.txt"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
 PROMISE = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 MACHINE = re.compile(r"(?<![\w.$}/-])/(work|farm|root|home/\w+)/[\w.]")
@@ -68,6 +73,11 @@ class Lint:
         return sorted(n for n in names if (self.top / n).is_file())
 
     def check_file(self, name):
+        if (self.top / name).stat().st_size > MAX_BYTES:
+            self.complain(name, 1, f"more than {MAX_BYTES >> 10} KiB: what a run left?")
+            return
+        if "/" not in name and name not in TOP_FILES:
+            self.complain(name, 1, "not one of the files of the top folder: what a run left?")
         try:
             text = (self.top / name).read_text()
         except UnicodeDecodeError:

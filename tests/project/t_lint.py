@@ -17,7 +17,7 @@ def case(name, good, why=""):
 def broken(name, path, text, expected):
     """Lints a tree of one file and expects one complaint."""
     top = Path("tree-" + name.replace(" ", "-"))
-    (top / path).parent.mkdir(parents=True)
+    (top / path).parent.mkdir(parents=True, exist_ok=True)
     (top / path).write_text(text.replace("x.c", Path(path).name))
     got = subprocess.run([LINT, top], capture_output=True, text=True)
     lines = got.stdout.splitlines()
@@ -48,6 +48,8 @@ def main():
     broken("a path of a machine", "src/base/base_g.c", HEAD + 'char *a = "/ro' + 'ot/x";\n',
            "path of one machine")
     broken("a registry", "src/base/base_h.c", HEAD + "/* deb.debian" + ".org */\n", "registry")
+    broken("a log of a run", "errors.log", "one line\n", "top folder")
+    broken("a disk image", "tests/disk/a.raw", "\n" * 300000, "KiB")
 
 
 main()
