@@ -26,18 +26,36 @@ static int host_result(int r)
     return r < 0 ? -errno : r;
 }
 
-static int host_open(struct disk_file *f, unsigned mode)
-{
-    int flags = O_CLOEXEC | (mode & DISK_FILE_WRITE ? O_RDWR : O_RDONLY) |
-                (mode & DISK_FILE_CREATE ? O_CREAT | O_EXCL : 0);
-
-    f->fd = open(f->path, flags, 0666);
-    return f->fd < 0 ? -errno : 0;
-}
-
 static void host_close(struct disk_file *f)
 {
     close(f->fd);
+    f->fd = -1;
+}
+
+/* A name from an image may mean a pipe, which would be waited for without end, or a terminal:
+ * nothing is waited for until it is known to be a file or a block device. After that O_NONBLOCK
+ * must go, for io_uring takes it at its word. */
+static int host_open(struct disk_file *f, unsigned mode)
+{
+    int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (mode & DISK_FILE_WRITE ? O_RDWR : O_RDONLY) |
+                (mode & DISK_FILE_CREATE ? O_CREAT | O_EXCL : 0);
+    struct stat st;
+    int r = 0;
+
+    f->fd = open(f->path, flags, 0666);
+    if (f->fd < 0)
+        return -errno;
+    if (fstat(f->fd, &st) < 0)
+        r = -errno;
+    else if (S_ISDIR(st.st_mode))
+        r = -EISDIR;
+    else if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+        r = -ESPIPE;
+    else if (fcntl(f->fd, F_SETFL, fcntl(f->fd, F_GETFL) & ~O_NONBLOCK) < 0)
+        r = -errno;
+    if (r < 0)
+        host_close(f);
+    return r;
 }
 
 static ssize_t host_preadv(struct disk_file *f, const struct iovec *iov, int n, uint64_t off,
@@ -145,6 +163,9 @@ static const char *open_advice(int r, unsigned mode)
     case -EROFS: return ": open it read-only";
     case -EEXIST: return ": choose another name, or say that it may be replaced";
     case -ENOSPC: return ": make room first";
+    case -ESPIPE:
+    case -ENXIO:
+        return ": not a plain file or a block device; copy what comes out of it to a file first";
     default: return "";
     }
 }

@@ -441,6 +441,22 @@ def case_encrypted():
     return None
 
 
+def case_pipes_are_not_waited_for():
+    os.mkfifo("pipe")
+    must("create", "-f", "raw", "base.raw", "1M")
+    must("create", "-b", "base.raw", "-F", "raw", "top.qcow2")
+    os.remove("base.raw")
+    os.mkfifo("base.raw")
+    must("create", "--data-file=data.raw", "data.qcow2", "1M")
+    os.remove("data.raw")
+    os.mkfifo("data.raw")
+    for name in "pipe", "top.qcow2", "data.qcow2":
+        fails(1, "not a plain file", "map", name, limit=10)
+        fails(1, "not a plain file", "convert", name, "-O", "raw", "to.raw", limit=10)
+    fails(1, "not a plain file", "info", "/dev/null", limit=10)
+    fails(1, "directory", "info", ".", limit=10)
+
+
 def case_bench():
     must("create", "-f", "raw", "a.raw", "4M")
     assert "Run completed in" in must("bench", "-f", "raw", "a.raw", "-c", "1000", "-d", "8")
