@@ -7,19 +7,12 @@
  * address space refuses access.
  *
  * Input: one byte of settings, 8 of seed for the registers, then code.
- *
- * With -DFUZZ_LIBFUZZER this is a libFuzzer target (clang
- * -fsanitize=fuzzer,address). Otherwise it is a program:
- *   t_fuzz_decoder [FILE or FOLDER...]   replays inputs, default the corpus
- * then makes inputs of its own: FUZZ_RUNS (default 20000), FUZZ_SEED.
  */
+#include "fuzz.h"
+
 #include "ir/ir_case.h"
 #include "rv_insn.h"
 #include "rv_region.h"
-
-#include <dirent.h>
-#include <stdlib.h>
-#include <sys/stat.h>
 
 enum { CODE_MAX = 512, MEMORY = 4096, HEAD = 9 };
 static const uint64_t CODE_AT = 0x10000;
@@ -162,14 +155,13 @@ static bool has_side(const struct ir_func *f)
     return false;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static bool fuzz_one(const uint8_t *data, size_t size, struct base_text *why)
 {
     static struct machine region, single;
     static struct ir_func *f, *g;
     uint64_t seed, end, unused;
     if (size < HEAD + 2)
-        return 0;
+        return true;
     memcpy(&seed, data + 1, 8);
     const uint8_t *code = data + HEAD;
     size = size - HEAD < CODE_MAX ? size - HEAD : CODE_MAX;
@@ -191,10 +183,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     set_up(&region, data[0], seed);
     single = region;
     if (!rv_region_form(f, &region.s, 64, code, size, &end))
-        return 0;
+        return true;
     verify(f);
     if (!runs(code, size))
-        return 0;
+        return true;
     const struct ir_mem mem1 = {&region, mem_load, mem_store, mem_rmw};
     const struct ir_mem mem2 = {&single, mem_load, mem_store, mem_rmw};
     ir_interp(f, &region.s, &mem1, NULL, &region.end);
@@ -215,47 +207,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         show_difference(&region, &single);
         report(f, "one region and single instructions differ");
     }
-    return 0;
+    return true;
 }
 
-/* ---- replay ----------------------------------------------------------------------- */
-
-#ifndef FUZZ_LIBFUZZER
-
-static unsigned replayed;
-
-static void replay_file(const char *path)
-{
-    static uint8_t data[HEAD + CODE_MAX];
-    FILE *in = fopen(path, "rb");
-    if (!in)
-        return;
-    size_t n = fread(data, 1, sizeof data, in);
-    fclose(in);
-    fprintf(stderr, "# %s\n", path);
-    LLVMFuzzerTestOneInput(data, n);
-    replayed++;
-}
-
-static void replay(const char *path)
-{
-    DIR *d = opendir(path);
-    if (!d) {
-        replay_file(path);
-        return;
-    }
-    for (struct dirent *e; (e = readdir(d));) {
-        char name[4096];
-        snprintf(name, sizeof name, "%s/%s", path, e->d_name);
-        if (e->d_name[0] != '.')
-            replay_file(name);
-    }
-    closedir(d);
-}
+/* ---- inputs ----------------------------------------------------------------------- */
 
 /* Random words with legal opcodes often, registers of a few, addresses that
  * meet: what makes instructions depend on each other. */
-static size_t make_input(uint8_t *data, uint64_t *seed)
+static size_t fuzz_make(uint8_t *data, size_t unused, size_t max, uint64_t *seed)
 {
     static const uint8_t opcodes[] = {0x03, 0x13, 0x13, 0x33, 0x33, 0x1b, 0x3b, 0x23, 0x2f, 0x53,
                                       0x53, 0x43, 0x07, 0x27, 0x63, 0x73, 0x37, 0x17};
@@ -285,35 +244,11 @@ static size_t make_input(uint8_t *data, uint64_t *seed)
     return n;
 }
 
-int main(int argc, char **argv)
-{
-    const char *tests = getenv("TESTS"), *runs_text = getenv("FUZZ_RUNS");
-    const char *seed_text = getenv("FUZZ_SEED");
-    uint64_t seed = seed_text ? strtoull(seed_text, NULL, 0) : 1;
-    unsigned long runs_wanted = runs_text ? strtoul(runs_text, NULL, 0) : 20000;
-    char corpus[4096];
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    snprintf(corpus, sizeof corpus, "%s/fuzz/decoder", tests ? tests : "tests");
-    for (int i = 1; i < argc; i++)
-        replay(argv[i]);
-    if (argc == 1)
-        replay(corpus);
-    printf("ok - corpus of %u inputs\n", replayed);
-    if (argc > 1)
-        return 0;
-    printf("# seed %lu\n", (unsigned long)seed);
-    for (unsigned long i = 0; i < runs_wanted; i++) {
-        uint8_t data[HEAD + CODE_MAX];
-        uint64_t s = seed + i * 0x10001;
-        size_t n = make_input(data, &s);
-        FILE *last = getenv("FUZZ_SAVE") ? fopen(getenv("FUZZ_SAVE"), "wb") : NULL;
-        if (last) { /* the input to look at after a crash */
-            fwrite(data, 1, n, last);
-            fclose(last);
-        }
-        LLVMFuzzerTestOneInput(data, n);
-    }
-    printf("ok - %lu random inputs\n", runs_wanted);
-    return 0;
-}
-#endif
+const struct fuzz_target fuzz_target = {
+    .name = "decoder",
+    .max = HEAD + CODE_MAX,
+    .runs = 20000,
+    .runs_long = 2000000,
+    .one = fuzz_one,
+    .make = fuzz_make,
+};

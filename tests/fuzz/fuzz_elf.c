@@ -3,22 +3,13 @@
  * The plan made of any file must keep what the loader relies on: ascending
  * segments that do not overlap, inside file and address space, congruent with
  * their file offsets, an interpreter that is a string.
- *
- * With -DFUZZ_LIBFUZZER this is a libFuzzer target (clang
- * -fsanitize=fuzzer,address). Otherwise it is a program:
- *   t_fuzz_elf [FILE or FOLDER...]   replays inputs, default the corpus
- * then changes them at random: FUZZ_RUNS (default 200000), FUZZ_SEED.
  */
-#include "process/process.h"
+#include "fuzz.h"
 
-#include <dirent.h>
-#include <stdlib.h>
-#include <sys/stat.h>
+#include "process/process.h"
 
 #define TASK_SIZE (1ull << 38)
 #define CHECK(c) ((c) ? (void)0 : (fprintf(stderr, "line %d: %s\n", __LINE__, #c), abort()))
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct file {
     const uint8_t *data;
@@ -94,68 +85,19 @@ static void check_script(const uint8_t *data, size_t size)
     free(head);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static bool fuzz_one(const uint8_t *data, size_t size, struct base_text *why)
 {
-    uint8_t *exact = malloc(size ? size : 1); /* a sanitizer sees reads behind it */
-
-    if (size)
-        memcpy(exact, data, size);
-    check_plan(exact, size);
-    check_script(exact, size);
-    free(exact);
-    return 0;
-}
-
-#ifndef FUZZ_LIBFUZZER
-
-enum { INPUT_MAX = 1 << 16, INPUTS_MAX = 256 };
-static struct file inputs[INPUTS_MAX];
-static unsigned ninputs;
-
-static void replay(const char *path)
-{
-    struct stat st;
-    FILE *f;
-    uint8_t *data;
-
-    if (stat(path, &st)) {
-        perror(path);
-        exit(1);
-    }
-    if (S_ISDIR(st.st_mode)) {
-        DIR *d = opendir(path);
-        struct dirent *e;
-        char name[4096];
-
-        while (d && (e = readdir(d)))
-            if (e->d_name[0] != '.') {
-                snprintf(name, sizeof name, "%s/%s", path, e->d_name);
-                replay(name);
-            }
-        if (d)
-            closedir(d);
-        return;
-    }
-    f = fopen(path, "rb");
-    data = malloc(INPUT_MAX);
-    if (f && ninputs < INPUTS_MAX) {
-        inputs[ninputs].size = fread(data, 1, INPUT_MAX, f);
-        inputs[ninputs].data = data;
-        LLVMFuzzerTestOneInput(data, inputs[ninputs++].size);
-    }
-    if (f)
-        fclose(f);
-    printf("ok - %s\n", strrchr(path, '/') ? strrchr(path, '/') + 1 : path);
+    check_plan(data, size);
+    check_script(data, size);
+    return true;
 }
 
 /* Changes a few numbers of an input: bytes, words to edge values, the length. */
-static size_t mutate(uint8_t *to, const struct file *from, uint64_t *seed)
+static size_t fuzz_make(uint8_t *to, size_t size, size_t max, uint64_t *seed)
 {
     static const uint64_t edge[] = {0, 1, 0xfff, 0x1000, 0x1001, 1ull << 37, 1ull << 38,
                                     ~0ull, 1ull << 63, 0x7fffffff, 0xffffffff, 56};
-    size_t size = from->size;
 
-    memcpy(to, from->data, size);
     for (uint64_t n = 1 + base_rand(seed) % 4; n && size > 8; n--) {
         uint64_t r = base_rand(seed);
         size_t head = size < 0x200 ? size : 0x200, at = (r >> 8) % (head - 7);
@@ -170,27 +112,11 @@ static size_t mutate(uint8_t *to, const struct file *from, uint64_t *seed)
     return size;
 }
 
-int main(int argc, char **argv)
-{
-    const char *runs = getenv("FUZZ_RUNS"), *given = getenv("FUZZ_SEED"), *tests = getenv("TESTS");
-    uint64_t seed = given ? strtoull(given, NULL, 0) : 1,
-             n = runs ? strtoull(runs, NULL, 0) : 200000;
-    static uint8_t data[INPUT_MAX];
-    char corpus[4096];
-
-    for (int i = 1; i < argc; i++)
-        replay(argv[i]);
-    if (argc < 2) {
-        snprintf(corpus, sizeof corpus, "%s/fuzz/elf", tests ? tests : FUZZ_TESTS);
-        replay(corpus);
-    }
-    printf("seed %llu\n", (unsigned long long)seed);
-    for (uint64_t i = 0; i < n && ninputs; i++) {
-        const struct file *from = &inputs[base_rand(&seed) % ninputs];
-
-        LLVMFuzzerTestOneInput(data, mutate(data, from, &seed));
-    }
-    printf("ok - %llu changed inputs\n", (unsigned long long)n);
-    return 0;
-}
-#endif
+const struct fuzz_target fuzz_target = {
+    .name = "elf",
+    .max = 1 << 16,
+    .runs = 200000,
+    .runs_long = 20000000,
+    .one = fuzz_one,
+    .make = fuzz_make,
+};
