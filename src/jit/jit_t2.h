@@ -126,6 +126,7 @@ struct jit_t2 {
     bool started, joinable;
     bool stop;
     pthread_t thread;
+    int pid;                   /* of the process that it belongs to */
     unsigned paused;           /* fork: no new job */
     pthread_cond_t more, idle; /* with p->lock */
 };

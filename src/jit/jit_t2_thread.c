@@ -104,6 +104,11 @@ static bool one_cpu(void)
 bool jit_t2_submit(struct jit *j, struct jit_t2_job *job)
 {
     struct jit_t2 *t = j->p->t2;
+    if (!t->started && getpid() != t->pid) { /* CLONE_VM: the thread would be that process's */
+        t->code.gave_up = "found hot by a process that shares memory";
+        jit_t2_finish(j, job, false);
+        return true;
+    }
     if (!t->started && (one_cpu() || !start(j))) {
         j->cfg.tier2 = JIT_TIER2_SYNC; /* here, then */
         return false;
@@ -145,7 +150,11 @@ static void make_conditions(struct jit_t2 *t)
     pthread_condattr_destroy(&attr);
 }
 
-void jit_t2_thread_init(struct jit_t2 *t) { make_conditions(t); }
+void jit_t2_thread_init(struct jit_t2 *t)
+{
+    t->pid = getpid();
+    make_conditions(t);
+}
 
 void jit_t2_fork_child(struct jit *j)
 {
@@ -154,6 +163,7 @@ void jit_t2_fork_child(struct jit *j)
         return;
     t->started = t->joinable = false;
     t->paused = 0;
+    t->pid = getpid();
     make_conditions(t);
 }
 

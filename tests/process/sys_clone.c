@@ -135,6 +135,16 @@ int main(int argc, char **argv)
     pid = clone(execute, stack(), CLONE_VM | SIGCHLD, NULL);
     SAY("executes", "%x", status(pid));
     shared = 0;
+    for (int ms = 0; ms < 5; ms++) { /* it may be killed while it is being optimised */
+        shared = 0;
+        pid = clone(forever, stack(), CLONE_VM | SIGCHLD, NULL);
+        while (!shared)
+            ;
+        usleep((useconds_t)ms * 1000);
+        kill(pid, SIGKILL);
+        status(pid);
+    }
+    shared = 0;
     pid = clone(forever, stack(), CLONE_VM | SIGCHLD, NULL);
     while (!shared)
         ;
