@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # gen_syscalls.py: system-call table of the process VM. SPDX-License-Identifier: Apache-2.0
 """Reads spec/linux_riscv64.syscalls (the format is described there) and prints C:
-`decl` the prototypes of the handlers, `table` the initialisers of proc_calls[]."""
+`decl` the prototypes of the handlers, `table` the initialisers of proc_calls[], `direct` those
+of the table of calls that translated code makes by itself."""
 
 import sys
 
@@ -50,12 +51,17 @@ def main():
             elif how in ("pass", "block") and number >= FIRST_COMMON:
                 print("#ifndef __NR_%s\n#define __NR_%s %d\n#endif" % (name, name, number))
             continue
+        host = "__NR_" + name if how in ("pass", "block") else "-1"
+        pointers, paths = bits(args, "ptsln"), bits(args, "sln")
+        if what == "direct":
+            if host != "-1":
+                print("    [%d] = {%s + 1, 0x%x, 0x%x}," % (number, host, pointers, paths))
+            continue
         fields = ['"%s"' % name, '"%s"' % args]
         fields += [".fn = proc_sys_%s" % name if how == "call" else ".fn = 0"]
-        host = "__NR_" + name if how in ("pass", "block") else "-1"
         fields += [".host_nr = %s" % host, ".error = %s" % ("EPERM" if how == "perm" else "ENOSYS"),
                    ".nargs = %d" % len(args), ".blocks = %d" % (how == "block")]
-        fields += [".ptrs = 0x%x" % bits(args, "ptsln"), ".paths = 0x%x" % bits(args, "sln"),
+        fields += [".ptrs = 0x%x" % pointers, ".paths = 0x%x" % paths,
                    ".nofollow = 0x%x" % bits(args, "l"), ".maybe = 0x%x" % bits(args, "n"),
                    ".flags_arg = %d" % max(args.find("F"), 0)]
         print("    [%d] = {%s}," % (number, ", ".join(fields)))

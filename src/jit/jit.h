@@ -91,6 +91,8 @@ struct jit_vcpu {
     uint32_t deopt_count;     /* --test-deopt: counts down to a forced exit */
     uint32_t in_code;         /* 1 inside translated code or its slow calls */
     uint32_t chained;         /* exits ask jit_next for code instead of leaving */
+    uint32_t flushes;         /* changes before and after a flush: odd while one is made */
+    uint64_t calls;           /* system calls that stub CALL has made */
     /* slow call: op | ty<<8 | aty<<16 | aux<<32; arguments of integer type
      * aty may have garbage above its width */
     uint64_t slow_op;
@@ -201,7 +203,7 @@ unsigned jit_map_end(struct jit_code *c);
 
 enum { JIT_STUB_EXIT, JIT_STUB_INDIRECT, JIT_STUB_RETMISS, JIT_STUB_DEOPT, JIT_STUB_SLOW,
        JIT_STUB_SLOW_STATE, JIT_STUB_ENTER, JIT_STUB_ABANDON, JIT_STUB_LINK_EXIT,
-       JIT_STUB_LINK_DEOPT, JIT_STUB_COUNT };
+       JIT_STUB_LINK_DEOPT, JIT_STUB_CALL, JIT_STUB_COUNT };
 /* EXIT:     exit_id is set; convention holds: saves it all, asks jit_next or
  *           returns from enter
  * INDIRECT: target key in the target register (rax), convention holds: looks
@@ -214,10 +216,16 @@ enum { JIT_STUB_EXIT, JIT_STUB_INDIRECT, JIT_STUB_RETMISS, JIT_STUB_DEOPT, JIT_S
  *           preserves every register, result in slow_result
  * SLOW_STATE: the same with the convention held: the state is complete in
  *           memory during the call and pinned registers are loaded anew
+ * CALL:     called with the convention held and the state's pc at a system call:
+ *           makes it as jit_config.calls says and returns, or leaves with exit_id
+ *           = JIT_EXIT_CALL (not made) or JIT_EXIT_CALLED (exit_arg = result; what
+ *           comes of it is for the caller of the engine). NULL: there are no calls
  * ENTER, ABANDON: the host's own, for enter() and abandon_code(); LINK_EXIT,
  * LINK_DEOPT: EXIT and DEOPT as link stubs go there */
 enum {
-    JIT_EXIT_MISS = 0x7fffffff,
+    JIT_EXIT_CALLED = 0x7ffffffc,
+    JIT_EXIT_CALL = 0x7ffffffd,
+    JIT_EXIT_MISS = 0x7fffffff, /* 0x7ffffffe is JIT_EXIT_FAULT in jit_priv.h */
     JIT_EXIT_DEOPT = 1u << 31 /* | index of a deopt record */
 };
 
@@ -278,6 +286,27 @@ enum jit_tier2 {
     JIT_TIER2_ALWAYS /* the same, at once: tests */
 };
 
+/* System calls that generated code makes itself: those for which nothing is to be
+ * done but to pass the arguments on. Leaving code costs some 40 ns, a cheap call of
+ * the kernel no more than 80. */
+struct jit_call {
+    int16_t host;              /* the host's number + 1; 0: not one of these */
+    uint8_t pointers;          /* bit i: argument i is an address */
+    uint8_t paths;             /* some of them of file names */
+};
+struct jit_calls {
+    const struct jit_call *table; /* by guest number */
+    uint32_t count;
+    bool no_paths;             /* those with paths are left to jit_config.syscall */
+    uint8_t number, result, arg[6]; /* slots */
+    uint8_t length;            /* of the guest's instruction */
+    uint64_t limit;            /* addresses from here on are left to it, too */
+    const _Atomic(unsigned) *off; /* not zero: all are */
+    /* A call was made and gave result, but the vCPU was asked to stop: does what
+     * jit_config.syscall does behind the call itself. */
+    void (*done)(struct jit_vcpu *v, long result);
+};
+
 struct jit_config {
     const struct ir_guest *guest;
     const char *features;      /* host CPU features to change, or NULL */
@@ -298,6 +327,7 @@ struct jit_config {
      * jit_run's caller would, without returning to it: the processor predicts
      * returns by the calls it has seen, the guest's among them. */
     bool (*syscall)(struct jit_vcpu *v);
+    const struct jit_calls *calls; /* if syscall is there; NULL: none */
     /* Executable guest bytes from pc on: returns how many (0: none) and where
      * they are on the host; *writable tells whether the guest may write them.
      * Called with the jit's lock held. */
@@ -327,6 +357,7 @@ struct jit {
     uint32_t cpu;                 /* the host's own feature bits */
     uint64_t quiet[JIT_QUIET / 64]; /* places that tier 1 need not count, see jit_quiet */
     const uint8_t *stub[JIT_STUB_COUNT];
+    const uint8_t *call_begin, *call_end, *call_again; /* in stub CALL: jit_rewind_call */
     struct jit_stats stats;
     uint64_t rand;                /* random_ra state */
     void *host_scratch;           /* the code generator's, free()d with the jit */
@@ -393,6 +424,11 @@ static inline void jit_poll_request(struct jit_vcpu *v) { v->poll = 1; }
  * jit_run return JIT_STOP_FAULT after the handler returns; true. False: not
  * ours. Also resets an overflown shadow stack (then nothing is reported). */
 bool jit_handle_fault(struct jit_vcpu *v, int sig, const siginfo_t *info, void *ucontext);
+
+/* From every handler that has set poll: a thread about to make a system call in
+ * generated code is turned back to leave with JIT_EXIT_CALL; one that the kernel would
+ * have make it again, too. Async-signal-safe. */
+void jit_rewind_call(struct jit *j, void *ucontext);
 
 /* Guest code in [start, start + len) is gone or may have changed (munmap,
  * mprotect, mmap over it): regions there are unlinked and forgotten. */

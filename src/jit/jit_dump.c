@@ -268,6 +268,15 @@ static void print_t2(const struct jit *j, FILE *out)
     print_reasons(out, &j->p->gave_up[1]);
 }
 
+/* System calls made by stub CALL. */
+static uint64_t made_in_code(const struct jit_priv *p)
+{
+    uint64_t n = 0;
+    for (const struct jit_vcpu *v = p->vcpus; v; v = v->next)
+        n += v->calls;
+    return n;
+}
+
 void jit_print_stats(const struct jit *j, FILE *out)
 {
     static const char *const trap[IR_TRAP_COUNT] = {
@@ -302,7 +311,7 @@ void jit_print_stats(const struct jit *j, FILE *out)
     line(out, "exits: fault", s->exits_fault);
     line(out, "exits: forced", s->exits_deopt);
     for (unsigned i = 0; i < IR_TRAP_COUNT; i++)
-        line(out, trap[i], s->exits_trap[i]);
+        line(out, trap[i], s->exits_trap[i] + (i == IR_TRAP_SYSCALL ? made_in_code(p) : 0));
     line(out, "interpreted", s->interpreted);
     line(out, "compiles given up", s->gave_up);
     print_reasons(out, &p->gave_up[0]);

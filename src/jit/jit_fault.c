@@ -61,6 +61,18 @@ static bool recover(struct jit_vcpu *v, uint64_t pc, const struct jit_regs *regs
     return true;
 }
 
+/* The check of poll and the syscall instruction must be one step, or what came
+ * between them waits until the call ends by itself. */
+void jit_rewind_call(struct jit *j, void *uc)
+{
+    const struct jit_host *h = j->host;
+    if (!j->call_begin)
+        return;
+    uint64_t pc = h->pc_of_ucontext(uc);
+    if (pc >= (uint64_t)(uintptr_t)j->call_begin && pc < (uint64_t)(uintptr_t)j->call_end)
+        h->set_ucontext(uc, (uint64_t)(uintptr_t)j->call_again, h->sp_of_ucontext(uc));
+}
+
 bool jit_handle_fault(struct jit_vcpu *v, int sig, const siginfo_t *info, void *uc)
 {
     struct jit *j = v->jit;

@@ -9,9 +9,13 @@
  *    reading has in_code set.
  *  - Regions, exit records and code memory are freed by a flush only. A flush
  *    sets flush_pending and waits until no other vCPU has in_code set; a vCPU
- *    sets in_code first and then looks at flush_pending (both sequentially
- *    consistent), so one of the two sees the other. No vCPU waits for the lock
- *    with in_code set: that would be a deadlock.
+ *    sets in_code first and then looks at flush_pending, so one of the two sees the
+ *    other. What orders the vCPU's store before its load is the flush's doing: it
+ *    has the kernel put a barrier into all threads (membarrier), for it is rare,
+ *    and a barrier behind every system call costs 20 ns. Where the kernel does not
+ *    do that (p->fences), vCPUs have a fence of their own and translated code makes
+ *    no system calls. No vCPU waits for the lock with in_code set: that would be a
+ *    deadlock.
  *  - After every wait for the lock, what was known about exit numbers holds only
  *    if flush_count is still the same.
  */
@@ -213,6 +217,7 @@ struct jit_priv {
     _Atomic(uint32_t) flush_pending;
     _Atomic(uint64_t) flush_count;
     bool compiles;           /* there is a code generator and it is wanted */
+    bool fences;             /* setting in_code needs a fence: see above */
     bool short_calls;        /* jit_next may act on system calls by next_call */
     struct jit_vcpu *vcpus;
     struct ir_func *func;    /* the former's */
@@ -275,6 +280,11 @@ static inline unsigned jit_mode_of(struct jit_vcpu *v)
 static inline uint64_t jit_key(uint64_t pc, unsigned mode) { return pc | (uint64_t)mode << 60; }
 static inline uint64_t jit_pc_of_key(uint64_t key) { return key & (UINT64_MAX >> 4); }
 static inline unsigned jit_mode_of_key(uint64_t key) { return (unsigned)(key >> 60); }
+
+/* ---- jit_vm.c --------------------------------------------------------- */
+
+/* Other vCPUs that set in_code from now on see what was written before. */
+void jit_order_others(const struct jit *j);
 
 /* ---- jit_form.c ------------------------------------------------------ */
 

@@ -405,7 +405,10 @@ void jit_flush(struct jit *j, struct jit_vcpu *self)
 {
     struct jit_priv *p = j->p;
     atomic_store(&p->flush_pending, 1);
-    /* Who is outside now will see flush_pending before going in. */
+    for (struct jit_vcpu *v = p->vcpus; v; v = v->next)
+        __atomic_fetch_add(&v->flushes, 1, __ATOMIC_SEQ_CST);
+    jit_order_others(j);
+    /* Who is outside now will see that before going in. */
     for (struct jit_vcpu *v = p->vcpus; v; v = v->next)
         if (v != self && __atomic_load_n(&v->in_code, __ATOMIC_SEQ_CST))
             __atomic_fetch_or(&v->poll, 2, __ATOMIC_SEQ_CST);
@@ -417,6 +420,7 @@ void jit_flush(struct jit *j, struct jit_vcpu *self)
         clear_lookup(v);
         v->shadow_sp = v->shadow_top;
         v->flush_seen = p->flush_count;
+        __atomic_fetch_add(&v->flushes, 1, __ATOMIC_SEQ_CST);
         __atomic_fetch_and(&v->poll, ~2u, __ATOMIC_SEQ_CST);
     }
     struct jit_bucket_table *t = p->hash;

@@ -40,7 +40,10 @@ void jit_code_begin(struct jit_vcpu *v)
 {
     struct jit_priv *p = v->jit->p;
     for (;;) {
-        __atomic_store_n(&v->in_code, 1, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&v->in_code, 1, __ATOMIC_RELAXED);
+        if (base_unlikely(p->fences))
+            atomic_thread_fence(memory_order_seq_cst);
+        atomic_signal_fence(memory_order_seq_cst);
         if (base_likely(!atomic_load(&p->flush_pending)))
             return;
         jit_code_end(v);
@@ -541,16 +544,10 @@ static const void *next_code(struct jit_vcpu *v, int stop, uint32_t from)
     }
 }
 
-/* A system call by the shortest way: what after_code and next_code would do, with
- * the code behind it found where indirect jumps look. */
-static const void *next_call(struct jit_vcpu *v, const struct jit_exit *e)
+/* The code behind a system call, found where indirect jumps look. */
+static const void *behind_call(struct jit_vcpu *v)
 {
     struct jit *j = v->jit;
-    *jit_pc_of(v) = jit_exit_pc(v);
-    if (!called_as(v, e->trap, e->info)) {
-        v->stopped = JIT_STOP_TRAP;
-        return NULL;
-    }
     uint64_t key = jit_key(*jit_pc_of(v), jit_mode_of(v));
     const struct jit_lookup *l = &v->lookup[(key >> 1) & ((1u << JIT_LOOKUP_BITS) - 1)];
     if (base_unlikely(v->poll))
@@ -565,12 +562,39 @@ static const void *next_call(struct jit_vcpu *v, const struct jit_exit *e)
     return r->code;
 }
 
+/* A system call by the shortest way: what after_code and next_code would do. */
+static const void *next_call(struct jit_vcpu *v, uint32_t info)
+{
+    if (!called_as(v, IR_TRAP_SYSCALL, info)) {
+        v->stopped = JIT_STOP_TRAP;
+        return NULL;
+    }
+    return behind_call(v);
+}
+
+/* A system call that stub CALL has made, and the vCPU was asked to stop. */
+static const void *next_called(struct jit_vcpu *v)
+{
+    struct jit *j = v->jit;
+    jit_code_end(v);
+    j->host->fp_store(v, jit_env_of(v));
+    j->cfg.calls->done(v, (long)v->exit_arg);
+    j->host->fp_load(v, jit_env_of(v));
+    return behind_call(v);
+}
+
 const void *jit_next(struct jit_vcpu *v)
 {
-    if (base_likely(v->exit_id < JIT_EXIT_FAULT) && v->jit->p->short_calls) {
+    if (v->exit_id == JIT_EXIT_CALL)
+        return next_call(v, 0);
+    if (v->exit_id == JIT_EXIT_CALLED)
+        return next_called(v);
+    if (base_likely(v->exit_id < JIT_EXIT_CALLED) && v->jit->p->short_calls) {
         const struct jit_exit *e = jit_table_at(&v->jit->p->exits, v->exit_id, sizeof *e);
-        if (e->kind == JIT_EXIT_TRAPPED && e->trap == IR_TRAP_SYSCALL)
-            return next_call(v, e);
+        if (e->kind == JIT_EXIT_TRAPPED && e->trap == IR_TRAP_SYSCALL) {
+            *jit_pc_of(v) = jit_exit_pc(v);
+            return next_call(v, e->info);
+        }
     }
     uint32_t from = JIT_NO_EXIT;
     int stop = after_code(v, &from);

@@ -4,7 +4,9 @@
 #include "jit/jit_priv.h"
 
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Absent in a build without a code generator for this machine. */
@@ -35,6 +37,21 @@ static int init_host(struct jit *j)
     return 0;
 }
 
+/* Does the kernel put barriers into other threads (jit_order_others)? */
+static bool can_order(void)
+{
+    return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+void jit_order_others(const struct jit *j)
+{
+    if (j->p->fences)
+        return;
+    BASE_ASSERT(can_order()); /* for this process, too, if that was made by a fork */
+    long failed = syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    BASE_ASSERT(!failed);
+}
+
 struct jit *jit_new(const struct jit_config *cfg)
 {
     struct jit *j = base_zalloc(sizeof *j);
@@ -51,6 +68,9 @@ struct jit *jit_new(const struct jit_config *cfg)
     pthread_mutex_init(&j->p->lockstep, NULL);
     j->p->compiles = j->host && !cfg->interpreter;
     j->p->short_calls = j->p->compiles && cfg->syscall && !cfg->lockstep;
+    j->p->fences = !can_order();
+    if (!j->p->short_calls || j->p->fences)
+        j->cfg.calls = NULL;
     j->p->func = ir_func_new(cfg->guest);
     jit_regions_init(j);
     if (j->host && init_host(j) != 0) {
@@ -145,6 +165,7 @@ void jit_vcpu_free(struct jit_vcpu *v)
         while (*at != v)
             at = &(*at)->next;
         *at = v->next;
+        j->stats.exits_trap[IR_TRAP_SYSCALL] += v->calls;
         pthread_mutex_unlock(&j->p->lock);
     }
     struct jit_thread *t = jit_thread_of(v);

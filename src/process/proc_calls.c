@@ -17,6 +17,26 @@ const struct proc_call proc_calls[PROC_CALL_MAX] = {
 #include "proc_table.gen.h"
 };
 
+static const struct jit_call direct[PROC_CALL_MAX] = {
+#include "proc_direct.gen.h"
+};
+
+void proc_calls_direct(const struct proc *p, struct jit_calls *out)
+{
+    *out = (struct jit_calls){
+        .table = direct,
+        .count = PROC_CALL_MAX,
+        .no_paths = p->sysroot != NULL,
+        .number = RV_A7,
+        .result = RV_A0,
+        .arg = {RV_A0, RV_A1, RV_A2, RV_A3, RV_A4, RV_A5},
+        .length = 4,
+        .limit = PROC_TASK_SIZE,
+        .off = &p->debug,
+        .done = proc_loop_called,
+    };
+}
+
 static long calls_host(struct proc_thread *t, const struct proc_call *c, const uint64_t *a)
 {
     if (c->blocks)

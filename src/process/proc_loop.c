@@ -16,11 +16,10 @@ static long loop_watched(struct proc_thread *t)
     return proc_debug_call(t, x[RV_A7], args);
 }
 
-static void loop_syscall(struct proc_thread *t)
+/* The call at pc was made and gave r. */
+static void loop_result(struct proc_thread *t, long r)
 {
     uint64_t *x = t->rv->x;
-    long r = base_unlikely(t->proc->debug) ? loop_watched(t)
-                                           : proc_dispatch(t, x[RV_A7], x + RV_A0);
 
     if (base_unlikely(r == -EINTR && t->debug.kicked) && !proc_signal_taken(t))
         r = -PROC_ERESTARTSYS; /* a tracer has come: no signal of the guest's */
@@ -35,6 +34,16 @@ static void loop_syscall(struct proc_thread *t)
     if (base_unlikely(t->vcpu->poll || t->restart))
         proc_signal_deliver(t);
 }
+
+static void loop_syscall(struct proc_thread *t)
+{
+    const uint64_t *x = t->rv->x;
+
+    loop_result(t, base_unlikely(t->proc->debug) ? loop_watched(t)
+                                                 : proc_dispatch(t, x[RV_A7], x + RV_A0));
+}
+
+void proc_loop_called(struct jit_vcpu *v, long result) { loop_result(v->owner, result); }
 
 bool proc_loop_syscall(struct jit_vcpu *v)
 {

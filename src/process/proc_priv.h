@@ -60,6 +60,7 @@ struct proc_thread;
 
 struct proc {
     struct jit *jit;
+    struct jit_calls direct; /* calls that translated code makes */
     const struct isomer_run_options *opt;
     char *sysroot;         /* without trailing '/', NULL: none */
     int sysroot_fd;        /* O_PATH, -1: none */
@@ -241,6 +242,8 @@ struct proc_call {
 };
 #define PROC_CALL_MAX 512
 extern const struct proc_call proc_calls[PROC_CALL_MAX];
+/* Those of them that translated code makes by itself. */
+void proc_calls_direct(const struct proc *p, struct jit_calls *out);
 #include "proc_decl.gen.h"
 
 /* Does what the table says for call nr: the result, or -errno. args may be the
@@ -253,6 +256,8 @@ long proc_dispatch(struct proc_thread *t, uint64_t nr, const uint64_t *args);
 _Noreturn void proc_loop(struct proc_thread *t);
 /* The engine's jit_config.syscall: the call of the vCPU's thread. */
 bool proc_loop_syscall(struct jit_vcpu *v);
+/* The engine's jit_calls.done. */
+void proc_loop_called(struct jit_vcpu *v, long result);
 /* Ends the whole process with a status (other threads die with it). */
 _Noreturn void proc_exit_group(struct proc *p, int status);
 /* Ends it as by signal sig: default action, re-raised on ourselves. */

@@ -120,6 +120,7 @@ static struct proc *run_new(const struct isomer_run_options *o, int *status)
         .stats = o->stats,
         .seed = o->seed,
         .syscall = proc_loop_syscall,
+        .calls = &p->direct,
         .fetch = o->gdb ? proc_gdb_fetch : proc_mem_fetch,
         .translated = o->perf ? proc_perf_region : NULL,
         .ctx = p,
@@ -160,6 +161,7 @@ static struct proc *run_new(const struct isomer_run_options *o, int *status)
         cfg.seed = base_hash64(base_now_ns() ^ (uint64_t)getpid()) & 0xffffffff;
         fprintf(stderr, "isomer: seed %llu\n", (unsigned long long)cfg.seed);
     }
+    proc_calls_direct(p, &p->direct);
     p->jit = jit_new(&cfg);
     return p->jit ? p : NULL;
 }

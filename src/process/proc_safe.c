@@ -8,7 +8,8 @@
  * a thread between proc_safe_begin and proc_safe_end (the syscall instruction
  * included: the kernel sets pc back onto it to restart a call) is moved to a
  * return of -PROC_ERESTARTSYS. Once the instruction has been passed, pc is
- * proc_safe_end and the result stands.
+ * proc_safe_end and the result stands. Calls that translated code makes by itself
+ * (struct jit_calls) are treated in the same way; they are then left to us.
  */
 #include "process/proc_priv.h"
 
@@ -77,4 +78,6 @@ void proc_safe_rewind(void *ucontext)
 
     if (pc >= (uint64_t)proc_safe_begin && pc < (uint64_t)proc_safe_end)
         g[REG_RIP] = (greg_t)(uint64_t)proc_safe_interrupted;
+    else if (proc_self)
+        jit_rewind_call(proc_self->proc->jit, ucontext);
 }

@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 ISOMER = os.environ["ISOMER"]
 CROSS = "riscv64-linux-gnu-gcc"
 SYSROOT = "/usr/riscv64-linux-gnu"
-FLAGS = ["-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-pthread"]
+FLAGS = ["-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-pthread", "-lm"]
 SECONDS = 120
 
 # name, options of isomer, whether the program is static
@@ -53,8 +53,8 @@ def compare(mode, want, got):
         print(f"not ok - {mode}: status {got[0]}, natively {want[0]}; unexpected: {have[:6]}")
 
 
-def main(name):
-    """All modes of tests/process/c/pc_NAME.c."""
+def main(name, more=()):
+    """All modes of tests/process/c/pc_NAME.c, and more of them."""
     source = HERE / "c" / f"pc_{name}.c"
     if not shutil.which(CROSS):
         print(f"skip - {name}: no {CROSS}")
@@ -62,12 +62,12 @@ def main(name):
     here = Path.cwd()
     native, static, dynamic = (here / f"{name}.{x}" for x in ("host", "static", "dynamic"))
     for exe, command in ((native, ["gcc"]), (static, [CROSS, "-static"]), (dynamic, [CROSS])):
-        subprocess.run([*command, *FLAGS, "-o", exe, source], check=True)
+        subprocess.run([*command, "-o", exe, source, *FLAGS], check=True)
     want = run([native], here / "native.dir")
     if want[0] != 0 or any(line.startswith("not ok") for line in want[1]):
         print(f"not ok - native: status {want[0]}: "
               f"{[line for line in want[1] if line.startswith('not ok')]}")
         sys.exit(1)
-    for mode, options, is_static in MODES:
+    for mode, options, is_static in [*MODES, *more]:
         exe = static if is_static else dynamic
         compare(mode, want, run([ISOMER, "run", *options, exe], here / f"{mode}.dir"))

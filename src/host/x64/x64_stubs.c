@@ -97,16 +97,19 @@ static void ret(struct writer *w) { I(x64_b(O, 0xc3)); }
 
 /* ---- pieces ---------------------------------------------------------- */
 
-static void pinned(struct writer *w, bool store)
+enum { INTEGERS = 1, FLOATS = 2, BOTH = 3 };
+
+/* Saves or loads the pinned slots of these classes. */
+static void pinned(struct writer *w, bool store, int which)
 {
     struct jit *j = w->j;
     const struct ir_guest *g = j->cfg.guest;
     for (unsigned s = 0; s < g->nslots; s++) {
         struct x64_mem m = field(offsetof(struct jit_vcpu, state) + g->slots[s].offset);
-        if (j->pin_gpr[s] >= 0)
+        if ((which & INTEGERS) && j->pin_gpr[s] >= 0)
             (store ? store64(w, m, (unsigned)j->pin_gpr[s])
                    : load64(w, (unsigned)j->pin_gpr[s], m));
-        if (j->pin_fpr[s] >= 0)
+        if ((which & FLOATS) && j->pin_fpr[s] >= 0)
             (store ? store_x(w, m, XMM0 + (unsigned)j->pin_fpr[s])
                    : load_x(w, XMM0 + (unsigned)j->pin_fpr[s], m));
     }
@@ -140,10 +143,10 @@ static void leave_host(struct writer *w)
     ret(w);
 }
 
+/* shadow_sp is there already. */
 static void to_host_stack(struct writer *w)
 {
     stmxcsr(w, V(mxcsr));
-    store64(w, V(shadow_sp), RSP);
     load64(w, RSP, V(host_sp));
     ldmxcsr(w, V(host_mxcsr));
 }
@@ -155,14 +158,14 @@ static void into_code(struct writer *w)
 {
     ldmxcsr(w, V(mxcsr));
     load64(w, RSP, V(shadow_sp));
-    pinned(w, false);
+    pinned(w, false, BOTH);
     I((x64_b(O, 0xe0), x64_b(O, 0xff))); /* jmp rax */
 }
 
 /* The end of every exit: asks for the next code where it stands, so that the
  * host's prediction of returns still has the guest's calls; leaves if there is
  * none. */
-static void go_on_or_leave(struct writer *w)
+static void go_on(struct writer *w)
 {
     to_host_stack(w);
     I(x64_alu_mi(O, ALU_CMP, 0, V(chained), 0));
@@ -183,6 +186,12 @@ static void go_on_or_leave(struct writer *w)
     leave_host(w);
 }
 
+static void go_on_or_leave(struct writer *w)
+{
+    store64(w, V(shadow_sp), RSP);
+    go_on(w);
+}
+
 static void stub_enter(struct writer *w)
 {
     for (unsigned i = 0; i < BASE_ARRAY_SIZE(saved); i++)
@@ -197,7 +206,7 @@ static void stub_enter(struct writer *w)
 
 static void stub_exit(struct writer *w)
 {
-    pinned(w, true);
+    pinned(w, true, BOTH);
     go_on_or_leave(w);
 }
 
@@ -269,7 +278,8 @@ static void stub_slow(struct writer *w, bool state)
     pop(w, RAX); /* not a guest's return: must not stay if the call faults */
     store64(w, V(slow_ret), RAX);
     if (state)
-        pinned(w, true);
+        pinned(w, true, BOTH);
+    store64(w, V(shadow_sp), RSP);
     to_host_stack(w);
     I(x64_lea(O, 1, RDI, (struct x64_mem){RBP, X64_NONE, 0, -JIT_STATE_BIAS}));
     I(x64_mov_imm64(O, RAX, (uint64_t)(uintptr_t)jit_slow_call));
@@ -281,8 +291,134 @@ static void stub_slow(struct writer *w, bool state)
     I(x64_mov_mi(O, 1, V(slow_ret), 0));
     undump_regs(w);
     if (state)
-        pinned(w, false);
+        pinned(w, false, BOTH);
     ret(w);
+}
+
+/* ---- system calls ---------------------------------------------------- */
+
+/* A jump whose target is not known yet, and its target. */
+static uint8_t *jcc_ahead(struct writer *w, unsigned cc)
+{
+    rel32(w, 0x0f80 | cc, w->rx);
+    return w->rw;
+}
+static void lands_here(struct writer *w, uint8_t *from)
+{
+    int32_t rel = (int32_t)(w->rw - from);
+    memcpy(from - 4, &rel, 4);
+}
+
+static const uint8_t call_arg[6] = {RDI, RSI, RDX, R10, R8, R9}; /* of the host's kernel */
+
+static struct x64_mem slot_mem(const struct writer *w, unsigned slot)
+{
+    return field(offsetof(struct jit_vcpu, state) + w->j->cfg.guest->slots[slot].offset);
+}
+
+/* Jumps to leave if the call is not one to make here; else its number is in eax, the
+ * arguments are in their registers. Slots are in the state. Returns how many jumps. */
+static unsigned call_wanted(struct writer *w, uint8_t **leave)
+{
+    const struct jit_calls *c = w->j->cfg.calls;
+    struct x64_mem row = {RAX, R11, 2, 0}, limited = row, paths = row;
+    unsigned n = 0;
+    _Static_assert(sizeof(struct jit_call) == 4, "the scale of row");
+    limited.disp = offsetof(struct jit_call, pointers);
+    paths.disp = offsetof(struct jit_call, paths);
+    load64(w, R11, slot_mem(w, c->number));
+    for (unsigned k = 0; k < 6; k++)
+        load64(w, call_arg[k], slot_mem(w, c->arg[k]));
+    I(x64_mov_imm64(O, RAX, c->limit - 1));
+    I(x64_alu_rr(O, ALU_XOR, 0, RCX, RCX));
+    for (unsigned k = 6; k-- > 0;) { /* bit k of cl: argument k is above the limit */
+        I(x64_alu_rr(O, ALU_CMP, 1, RAX, call_arg[k]));
+        I(x64_alu_rr(O, ALU_ADC, 0, RCX, RCX));
+    }
+    I(x64_alu_ri(O, ALU_CMP, 1, R11, (int32_t)c->count));
+    leave[n++] = jcc_ahead(w, CC_AE);
+    I(x64_mov_imm64(O, RAX, (uint64_t)(uintptr_t)c->table));
+    I(x64_rm8(O, 0x84, RCX, limited)); /* test [limited], cl */
+    leave[n++] = jcc_ahead(w, CC_NE);
+    if (c->no_paths) {
+        I((x64_b(O, 0), x64_rm(O, 0x80, 0, ALU_CMP, paths))); /* cmp byte */
+        leave[n++] = jcc_ahead(w, CC_NE);
+    }
+    I(x64_mov_imm64(O, RCX, (uint64_t)(uintptr_t)c->off));
+    I(x64_alu_mi(O, ALU_CMP, 0, (struct x64_mem){RCX, X64_NONE, 0, 0}, 0));
+    leave[n++] = jcc_ahead(w, CC_NE);
+    I(x64_rm(O, X64_OP(1, 0, 0xbf), 0, RAX, row)); /* movsx eax, word [host] */
+    I(x64_alu_ri(O, ALU_SUB, 0, RAX, 1));
+    leave[n++] = jcc_ahead(w, CC_S);
+    I(x64_rm(O, 0x8b, 0, RBX, V(flushes)));
+    I((x64_d(O, 1), x64_b(O, 0xc3), x64_b(O, 0xf7))); /* test ebx, 1 */
+    leave[n++] = jcc_ahead(w, CC_NE);
+    return n;
+}
+
+/* Pinned slots that a call and what is around it leave in no register: the kernel
+ * changes rcx and r11 only. */
+static void pinned_after_call(struct writer *w)
+{
+    const struct jit *j = w->j;
+    uint32_t lost = 1u << RAX | 1u << RCX | 1u << R11 | 1u << RBX;
+    for (unsigned k = 0; k < 6; k++)
+        lost |= 1u << call_arg[k];
+    for (unsigned s = 0; s < j->cfg.guest->nslots; s++)
+        if (s != j->cfg.calls->result && j->pin_gpr[s] >= 0 && (lost >> j->pin_gpr[s] & 1))
+            load64(w, (unsigned)j->pin_gpr[s], slot_mem(w, s));
+}
+
+/* A system call that needs no C (struct jit_calls). What the floating-point registers
+ * and MXCSR hold the kernel keeps; the integer slots are put into the state, so that
+ * the call can be left to C at any time: before the syscall instruction by a signal's
+ * handler (jit_rewind_call), behind it by poll. As in jit_run.c in_code is clear while
+ * the thread may wait, and set again before it looks whether a flush came (the flush
+ * sees to the order of the two, jit_priv.h), which takes the code it would return to:
+ * flushes (kept in rbx) is then another, and shadow_sp, which is without our return
+ * address, is not ours to write any more. */
+static void stub_call(struct writer *w)
+{
+    struct jit *j = w->j;
+    const struct jit_calls *c = j->cfg.calls;
+    uint8_t *leave[8], *again, *flushed, *polled, *to_c;
+    I(x64_lea(O, 1, RCX, (struct x64_mem){RSP, X64_NONE, 0, 8}));
+    store64(w, V(shadow_sp), RCX);
+    pinned(w, true, INTEGERS);
+    unsigned n = call_wanted(w, leave);
+    I(x64_mov_mi(O, 0, V(in_code), 0));
+    j->call_begin = w->rx;
+    I(x64_alu_mi(O, ALU_CMP, 0, V(poll), 0));
+    again = jcc_ahead(w, CC_NE);
+    I((x64_b(O, 0x05), x64_b(O, 0x0f))); /* syscall */
+    j->call_end = w->rx;
+    I(x64_mov_mi(O, 0, V(in_code), 1));
+    I(x64_rm(O, 0x3b, 0, RBX, V(flushes))); /* cmp */
+    flushed = jcc_ahead(w, CC_NE);
+    I(x64_rm(O, 0xff, 1, 0, V(calls))); /* inc */
+    I(x64_alu_mi(O, ALU_CMP, 0, V(poll), 0));
+    polled = jcc_ahead(w, CC_NE);
+    if (j->pin_gpr[c->result] >= 0)
+        I(x64_mov(O, 1, (unsigned)j->pin_gpr[c->result], RAX));
+    else
+        store64(w, slot_mem(w, c->result), RAX);
+    pinned_after_call(w);
+    ret(w);
+    lands_here(w, flushed);
+    I(x64_rm(O, 0xff, 1, 0, V(calls)));
+    lands_here(w, polled);
+    store64(w, V(exit_arg), RAX);
+    I(x64_mov_mi(O, 0, V(exit_id), JIT_EXIT_CALLED));
+    rel32(w, 0xe9, w->rx);
+    to_c = w->rw;
+    while (n-- > 0)
+        lands_here(w, leave[n]);
+    lands_here(w, again);
+    j->call_again = w->rx;
+    I(x64_mov_mi(O, 0, V(exit_id), JIT_EXIT_CALL));
+    lands_here(w, to_c);
+    pinned(w, true, FLOATS);
+    go_on(w);
 }
 
 /* rsp = host_sp by set_ucontext; the state is complete already. */
@@ -313,6 +449,12 @@ size_t x64_make_stubs(struct jit *j, uint8_t *rw, const uint8_t *rx, size_t room
         case JIT_STUB_SLOW_STATE: stub_slow(w, true); break;
         case JIT_STUB_ENTER: stub_enter(w); break;
         case JIT_STUB_ABANDON: stub_abandon(w); break;
+        case JIT_STUB_CALL:
+            if (j->cfg.calls)
+                stub_call(w);
+            else
+                j->stub[s] = NULL;
+            break;
         }
     }
     return (size_t)(w->rw - rw);

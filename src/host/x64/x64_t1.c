@@ -448,6 +448,24 @@ static unsigned x64_jump_exit(struct x64_t1 *t, ir_ref at, struct ir_ins *i)
     return both;
 }
 
+/* A system call by stub CALL, which finds the pc in the state and returns if it could
+ * make the call. */
+static void x64_syscall(struct x64_t1 *t, ir_ref pc)
+{
+    struct x64_move m[X64_NREGS];
+    uint64_t next = x64_key(t, pc) + t->j->cfg.calls->length;
+    unsigned n, e = x64_exit(t, JIT_EXIT_DIRECT, false, next);
+
+    x64_jmp(t, JIT_RELOC_PC32_EXIT, e, 0);
+    x64_call(t, JIT_RELOC_PC32_STUB, JIT_STUB_CALL);
+    x64_store_state(t, x64_vcpu((int32_t)t->f->guest->pc_offset - JIT_STATE_BIAS), RAX);
+    t->lock = 1u << RAX;
+    n = x64_convention(t, m, true);
+    x64_moves(t, m, n);
+    x64_load_const(t, RAX, pc);
+    x64_t2_puts(t);
+}
+
 static void x64_trap(struct x64_t1 *t, struct ir_ins *i)
 {
     struct x64_move m[X64_NREGS];
@@ -464,7 +482,10 @@ static void x64_trap(struct x64_t1 *t, struct ir_ins *i)
 static unsigned x64_leave_by(struct x64_t1 *t, ir_ref at, struct ir_ins *i)
 {
     if (i->op == IR_TRAP) {
-        x64_trap(t, i);
+        if (i->aux == IR_TRAP_SYSCALL && t->j->stub[JIT_STUB_CALL])
+            x64_syscall(t, i->a);
+        else
+            x64_trap(t, i);
         return 0;
     }
     switch (i->aux) {
