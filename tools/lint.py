@@ -21,7 +21,7 @@ MAY_INCLUDE = {
     "base": set(),
     "disk": {"base", "isomer"},
     "ir": {"base", "isomer"},
-    "opt": {"ir", "base"},
+    "opt": {"ir", "base", "isomer"},
     "jit": {"opt", "ir", "base"},
     "host": {"jit", "ir", "base"},
     "guest": {"ir", "base"},

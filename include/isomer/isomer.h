@@ -72,6 +72,7 @@ struct isomer_run_options {
     const char *gdb;           /* --gdb: port, or "unix:PATH": wait there for a debugger */
     const char *perf;          /* --perf: "map" or NULL: tell perf what code is where */
     const char *dump_file;     /* where dumps go ("%p" stands for the pid); NULL: stderr */
+    const char *tier2_fuel;    /* REGIONS[:PASS[:REWRITES]]: how far tier 2 goes, or NULL */
 };
 
 /* The version, e.g. "0.1.0". */
@@ -96,10 +97,20 @@ int isomer_run(const struct isomer_run_options *options, int argc, char **argv, 
 int isomer_explain(const struct isomer_run_options *options, const char *program,
                    const char *where, FILE *out);
 
+struct isomer_ir_options {
+    const char *guest;      /* whose slots the text names: "rv64"; NULL or "none": s0, s1, ... */
+    const char *passes;     /* opt: names with commas between, NAME:N for its first N rewrites; or
+                               NULL: all */
+    const char *stop_after; /* opt: the last pass to be run, or NULL */
+    bool each;              /* opt: print what each pass leaves */
+};
+
 /* A tool for files of IR text ("-": standard input). verb: "check" parses and verifies;
  * "print" does so and prints what was read, normalised; "run" interprets each function that
- * states what it expects and prints results. Returns an exit status. */
-int isomer_ir_tool(const char *verb, const char *file, FILE *out);
+ * states what it expects and prints results; "opt" runs the optimiser's passes, verifies and
+ * prints. Returns an exit status. */
+int isomer_ir_tool(const struct isomer_ir_options *options, const char *verb, const char *file,
+                   FILE *out);
 
 #ifdef __cplusplus
 }

@@ -30,6 +30,7 @@ struct cli_args {
     struct isomer_run_options run;
     struct cli_binfmt binfmt;
     struct isomer_disk_options disk;
+    struct isomer_ir_options ir;
     bool json; /* doctor */
     char **env;     /* environment of the guest: own array, borrowed strings */
     size_t env_len; /* without the final NULL */
@@ -118,7 +119,10 @@ int cli_read_environment(struct cli_args *args);
 
 int cli_run(struct cli_args *args, int argc, char **argv);
 int cli_explain(struct cli_args *args, int argc, char **argv);
-int cli_ir(struct cli_args *args, int argc, char **argv);
+int cli_ir_check(struct cli_args *args, int argc, char **argv);
+int cli_ir_print(struct cli_args *args, int argc, char **argv);
+int cli_ir_run(struct cli_args *args, int argc, char **argv);
+int cli_ir_opt(struct cli_args *args, int argc, char **argv);
 int cli_binfmt(struct cli_args *args, int argc, char **argv);
 int cli_doctor(struct cli_args *args, int argc, char **argv);
 /* Starts isomer-disk, which has the commands below `disk`. Returns an exit status if it cannot. */

@@ -25,8 +25,9 @@ __attribute__((weak)) int isomer_explain(const struct isomer_run_options *option
     return cli_absent("explaining programs");
 }
 
-__attribute__((weak)) int isomer_ir_tool(const char *verb, const char *file, FILE *out)
+__attribute__((weak)) int isomer_ir_tool(const struct isomer_ir_options *options,
+                                         const char *verb, const char *file, FILE *out)
 {
-    (void)verb, (void)file, (void)out;
+    (void)options, (void)verb, (void)file, (void)out;
     return cli_absent("the IR tool");
 }

@@ -1,21 +1,35 @@
 /* cli_ir.c: isomer ir. SPDX-License-Identifier: Apache-2.0 */
 #include "cli/cli.h"
 
-#include <string.h>
-
-int cli_ir(struct cli_args *args, int argc, char **argv)
+static int ir_files(struct cli_args *args, const char *verb, int argc, char **argv)
 {
     int worst = ISOMER_EXIT_OK;
 
-    (void)args;
-    if (strcmp(argv[0], "check") != 0 && strcmp(argv[0], "print") != 0 &&
-        strcmp(argv[0], "run") != 0)
-        return cli_error("ir: '%s' is none of check, print, run", argv[0]);
-    for (int i = 1; i < argc; i++) {
-        int status = isomer_ir_tool(argv[0], argv[i], stdout);
+    for (int i = 0; i < argc; i++) {
+        int status = isomer_ir_tool(&args->ir, verb, argv[i], stdout);
 
         if (status > worst)
             worst = status;
     }
     return worst;
+}
+
+int cli_ir_check(struct cli_args *args, int argc, char **argv)
+{
+    return ir_files(args, "check", argc, argv);
+}
+
+int cli_ir_print(struct cli_args *args, int argc, char **argv)
+{
+    return ir_files(args, "print", argc, argv);
+}
+
+int cli_ir_run(struct cli_args *args, int argc, char **argv)
+{
+    return ir_files(args, "run", argc, argv);
+}
+
+int cli_ir_opt(struct cli_args *args, int argc, char **argv)
+{
+    return ir_files(args, "opt", argc, argv);
 }

@@ -96,6 +96,37 @@ static const struct cli_option explain_options[] = {
     OPTION_END,
 };
 
+#define IR(field) offsetof(struct cli_args, ir.field)
+#define OPTION_GUEST                                                                              \
+    {"guest", 0, CLI_WORD, IR(guest), 0, "none|rv64",                                             \
+     "Whose names slots have: rv64 for dumps of a program; none (the default): s0, s1, ..."}
+
+static const struct cli_option ir_options[] = {
+    OPTION_GUEST,
+    OPTION_END,
+};
+
+static const struct cli_option ir_opt_options[] = {
+    OPTION_GUEST,
+    {"pass", 0, CLI_STRING, IR(passes), 0, "NAME,...",
+     "Only these passes, in this order. NAME:N stops NAME after its first N rewrites."},
+    {"stop-after", 0, CLI_STRING, IR(stop_after), 0, "NAME", "No pass behind this one."},
+    {"each", 0, CLI_FLAG, IR(each), 0, NULL, "Print what each pass leaves, not only the last."},
+    OPTION_END,
+};
+
+static const struct cli_command ir_commands[] = {
+    {"check", "parse and verify", "FILE...", NULL, ir_options, 1, -1, NULL, cli_ir_check},
+    {"print", "write the text back in its normal form", "FILE...", NULL, ir_options, 1, -1, NULL,
+     cli_ir_print},
+    {"run", "interpret what states its expectations", "FILE...", NULL, ir_options, 1, -1, NULL,
+     cli_ir_run},
+    {"opt", "run the optimiser's passes and verify what they leave", "FILE...",
+     "Without options all of tier 2's passes in their order; docs/tier2.md lists them.",
+     ir_opt_options, 1, -1, NULL, cli_ir_opt},
+    {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL},
+};
+
 const struct cli_command cli_commands[] = {
     {"run", "run a RISC-V Linux program", "PROGRAM [ARGUMENT...]",
      "Runs PROGRAM, a path or a name that is looked up in PATH, with the files, terminal and "
@@ -106,10 +137,9 @@ const struct cli_command cli_commands[] = {
      "Translates without running, beginning at a function, at an address (0x...), or at the "
      "entry point, and prints each guest instruction beside the IR and the host code it became.",
      explain_options, 1, 2, NULL, cli_explain},
-    {"ir", "check, print or interpret files of IR text", "check|print|run FILE...",
-     "check parses and verifies; print writes the text back in its normal form; run interprets "
-     "each function. The file - is standard input. Every dump is a file that this reads.",
-     NULL, 2, -1, "check print run", cli_ir},
+    {"ir", "check, print, interpret or optimise files of IR text", "COMMAND [OPTION...] FILE...",
+     "The file - is standard input. Dumps of IR are files that these read.", NULL, 1, -1, NULL,
+     NULL, ir_commands},
     {"binfmt", "let the kernel start riscv64 programs through isomer",
      "install|remove|status | --user [-- COMMAND [ARGUMENT...]]",
      "Registers isomer with the kernel's binfmt_misc: riscv64 programs then start like any "
@@ -136,6 +166,10 @@ const struct cli_note cli_environment[] = {
     {"ISOMER_DUMP_FILE",
      "The file that dumps are appended to instead of standard error; %p stands for the process "
      "number."},
+    {"ISOMER_T2_FUEL",
+     "REGIONS[:PASS[:REWRITES]]: only the first so many regions are compiled in tier 2, in the "
+     "last of them no pass behind PASS is run, and PASS makes its first so many rewrites only. "
+     "Dumps show that last region alone. For tools/t2_bisect.py, see docs/debugging.md."},
     {"ISOMER_CORE",
      "Name of core dumps of the program, if the limit on their size (ulimit -c) permits any; %p "
      "stands for the process number, %e for the program. Default: core.%p."},

@@ -231,6 +231,7 @@ struct ir_func {
     uint32_t mode;                /* guest mode bits this is lifted for */
     uint64_t key;                 /* region key: pc | mode << 60; 0 if none */
     uint32_t nguest;              /* guest instructions lifted */
+    uint64_t fuel;                /* rewrites that a pass may still make here (opt.h) */
     /* builder state */
     ir_ref cur[IR_MAX_SLOTS];     /* current value of each slot, IR_NIL: entry */
     ir_ref entry[IR_MAX_SLOTS];   /* GET of the entry value, or IR_NIL */
@@ -316,6 +317,10 @@ void ir_print(const struct ir_func *f, struct base_text *out);
  * is reset before; moves *text behind it. Returns 0, or -1 with a message "line N: why". Guest slot
  * names are known if f->guest is set. */
 int ir_parse(struct ir_func *f, const char **text, struct base_text *error);
+
+/* For developers: `isomer ir` (ir_tool.c). verb: "check", "print" or "run". An exit status, after a
+ * line about what is wrong. */
+int ir_tool(const char *verb, const char *file, const struct ir_guest *guest, FILE *out);
 
 /* Checks every rule; returns true, or false with what and where in *error. */
 bool ir_verify(const struct ir_func *f, struct base_text *error);

@@ -72,6 +72,7 @@ void ir_func_reset(struct ir_func *f)
     f->nextra = 0;
     f->flags = f->mode = f->nguest = 0;
     f->key = 0;
+    f->fuel = UINT64_MAX;
     f->put_mask[0] = f->put_mask[1] = 0;
     ir_forget_slots(f);
     f->last_mem = f->last_fp = 0;

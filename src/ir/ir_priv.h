@@ -130,6 +130,14 @@ static inline bool ir_shows_type(unsigned op)
 /* Prints one instruction without indentation and newline. */
 void ir_print_ins(const struct ir_func *f, ir_ref r, struct base_text *out);
 
+/* ---- files of text (ir_tool.c) --------------------------------------- */
+
+/* Called for each function of a file ("-": standard input) that is well formed; line is where it
+ * begins. False: it is wrong, and the caller has been told. */
+typedef bool ir_tool_fn(void *ctx, struct ir_func *f, unsigned line);
+/* An exit status, after a line if the file or a function is wrong. */
+int ir_tool_each(const char *file, const struct ir_guest *guest, ir_tool_fn *fn, void *ctx);
+
 /* ---- copying (ir_copy.c) --------------------------------------------- */
 
 /* Builds src anew in dst, which is empty and has the same guest: through the folding builder

@@ -4,6 +4,7 @@
  * and its expectations.
  */
 #include "ir/ir_case.h"
+#include "ir/ir_priv.h"
 #include "isomer/isomer.h"
 
 #include <ctype.h>
@@ -84,6 +85,24 @@ static void ir_tool_cases(struct ir_tool *t, const char *p)
 
 /* ---- plain files ----------------------------------------------------- */
 
+static const char *ir_tool_name(const char *file)
+{
+    return strcmp(file, "-") == 0 ? "standard input" : file;
+}
+
+static char *ir_tool_read(const char *file)
+{
+    char *text = ir_case_read(file);
+
+    if (!text) base_error("cannot read %s: %s", file, strerror(errno));
+    return text;
+}
+
+static bool ir_tool_is_cases(const char *text)
+{
+    return strncmp(text, "===", 3) == 0 || strstr(text, "\n===");
+}
+
 static const char *ir_tool_skip(const char *p)
 {
     for (;;) {
@@ -101,66 +120,79 @@ static unsigned ir_tool_line(const char *text, const char *p)
     return line;
 }
 
-static void ir_tool_functions(struct ir_tool *t, const char *text)
+/* Each function of a text; false, after a line, at the first that is wrong. */
+static bool ir_tool_text(const char *name, const char *text, struct ir_func *f, ir_tool_fn *fn,
+                         void *ctx)
 {
-    struct ir_func *f = ir_func_new(NULL);
     const char *p = ir_tool_skip(text);
+    struct base_text error = {0};
+    bool all = *p;
 
-    if (!*p) {
-        base_error("%s: no function in the file", t->file);
-        t->bad++;
-    }
+    if (!*p) base_error("%s: no function in the file", name);
     while (*p) {
         unsigned line = ir_tool_line(text, p);
-        struct base_text out = {0};
+        bool parsed = ir_parse(f, &p, &error) == 0, good = parsed && ir_verify(f, &error);
 
-        if (ir_parse(f, &p, &out) < 0) { /* where the next function begins is not known */
-            base_error("%s: function at line %u: %s", t->file, line, out.data);
-            t->bad++;
-            base_text_free(&out);
-            break;
-        }
-        if (!ir_verify(f, &out)) {
-            base_error("%s: function at line %u: %s", t->file, line, out.data);
-            t->bad++;
-        } else if (t->print) {
-            ir_print(f, &out);
-            fputs(out.data, t->out);
-        }
-        base_text_free(&out);
+        if (!good) base_error("%s: function at line %u: %s", name, line, error.data);
+        all &= good && fn(ctx, f, line);
+        base_text_free(&error);
+        if (!parsed) break; /* where the next function begins is not known */
         p = ir_tool_skip(p);
     }
+    return all;
+}
+
+int ir_tool_each(const char *file, const struct ir_guest *guest, ir_tool_fn *fn, void *ctx)
+{
+    char *text = ir_tool_read(file);
+    struct ir_func *f;
+    bool ok;
+
+    if (!text) return ISOMER_EXIT_FAILURE;
+    f = ir_func_new(guest);
+    if (ir_tool_is_cases(text))
+        base_error("%s: a file of test cases; functions are wanted", ir_tool_name(file));
+    ok = !ir_tool_is_cases(text) && ir_tool_text(ir_tool_name(file), text, f, fn, ctx);
     ir_func_free(f);
+    free(text);
+    return ok ? ISOMER_EXIT_OK : ISOMER_EXIT_FAILURE;
+}
+
+static bool ir_tool_show(void *ctx, struct ir_func *f, unsigned line)
+{
+    const struct ir_tool *t = ctx;
+    struct base_text out = {0};
+
+    (void)line;
+    if (!t->print) return true;
+    ir_print(f, &out);
+    fputs(out.data, t->out);
+    base_text_free(&out);
+    return true;
 }
 
 /* ---- entry point ----------------------------------------------------- */
 
-int isomer_ir_tool(const char *verb, const char *file, FILE *out)
+int ir_tool(const char *verb, const char *file, const struct ir_guest *guest, FILE *out)
 {
-    struct ir_tool t = {.file = strcmp(file, "-") == 0 ? "standard input" : file, .out = out};
+    struct ir_tool t = {.file = ir_tool_name(file), .out = out};
+    struct ir_func *f = ir_func_new(guest);
     char *text;
 
-    if (strcmp(verb, "print") == 0) {
-        t.print = true;
-    } else if (strcmp(verb, "run") == 0) {
-        t.run = true;
-    } else if (strcmp(verb, "check") != 0) {
-        base_error("ir: no verb '%s'; there are check, print and run", verb);
-        return ISOMER_EXIT_USAGE;
-    }
-    text = ir_case_read(file);
+    t.print = strcmp(verb, "print") == 0;
+    t.run = strcmp(verb, "run") == 0;
+    text = ir_tool_read(file);
     if (!text) {
-        base_error("cannot read %s: %s", file, strerror(errno));
-        return ISOMER_EXIT_FAILURE;
-    }
-    if (strncmp(text, "===", 3) == 0 || strstr(text, "\n===")) {
+        t.bad++;
+    } else if (ir_tool_is_cases(text)) {
         ir_tool_cases(&t, text);
     } else if (t.run) {
         base_error("%s: no case states what it expects of a run", t.file);
         t.bad++;
     } else {
-        ir_tool_functions(&t, text);
+        t.bad += !ir_tool_text(t.file, text, f, ir_tool_show, &t);
     }
+    ir_func_free(f);
     free(text);
     return t.bad ? ISOMER_EXIT_FAILURE : ISOMER_EXIT_OK;
 }

@@ -24,7 +24,11 @@ const struct opt_pass *opt_find(const char *name);
 
 struct opt_config {
     uint64_t skip;      /* bit set of passes, by their place in the table, left out */
-    unsigned fuel;      /* how many passes are run, 0: all (bisecting) */
+    /* Bisecting: passes behind `last` are left out, but for those without which the result is
+     * not in state-SSA form, and `last` itself makes its first `rewrites` rewrites only. What
+     * a rewrite is the pass says (opt_may). NULL: all of them. */
+    const struct opt_pass *last;
+    uint64_t rewrites;
     bool verify;        /* after each pass; a mistake ends the process */
     /* After each pass, if not NULL. */
     void (*after)(void *ctx, const struct opt_pass *pass, const struct ir_func *f);
@@ -40,6 +44,23 @@ void opt_free(struct opt *o);
  * the result in *out, valid until the next run. */
 const char *opt_run(struct opt *o, const struct ir_func *src, const struct opt_config *cfg,
                     struct ir_func **out);
+
+/* Runs one pass over src, which is not changed, into dst, which is empty. NULL, or why not. With
+ * error, a result that is not what the pass must leave is a reason, too, and what is wrong in
+ * *error. */
+const char *opt_run_pass(const struct opt_pass *p, struct ir_func *dst, const struct ir_func *src,
+                         struct base_arena *arena, struct base_text *error);
+
+/* For developers: `isomer ir opt` (opt_tool.c). */
+struct opt_tool {
+    const struct ir_guest *guest; /* whose slots the file names, or NULL: s0, s1, ... */
+    const char *passes;           /* "gvn,dce:3", or NULL: all */
+    const char *stop_after;       /* the last one to be run, or NULL */
+    bool each;                    /* print what each leaves */
+};
+/* Reads the functions of a file ("-": standard input), runs passes over each, verifies and
+ * prints the result. An exit status, after a line about what is wrong. */
+int opt_tool(const struct opt_tool *t, const char *file, FILE *out);
 
 /* Is f in state-SSA form (and valid IR)? False with what and where in *error. */
 bool opt_verify(const struct ir_func *f, struct base_text *error);

@@ -96,6 +96,16 @@ static void opt_dce_uses(struct opt_dce *d)
     }
 }
 
+/* What is to go, but may not: users first, so that what they use stays with them. */
+static void opt_dce_spare(struct opt_dce *d, struct ir_func *dst)
+{
+    for (ir_ref r = d->f->nins; r-- > IR_BIAS;) {
+        if (d->live[r - IR_BIAS] || opt_may(dst)) continue;
+        opt_dce_mark(d, r);
+        opt_dce_uses(d);
+    }
+}
+
 static bool opt_dce_ins(struct opt_rebuild *b, void *ctx, ir_ref r)
 {
     const struct opt_dce *d = ctx;
@@ -115,5 +125,6 @@ const char *opt_dce_pass(struct ir_func *dst, const struct ir_func *src, struct 
     d.work = base_arena_alloc(arena, (n + 1) * sizeof *d.work);
     opt_dce_roots(&d, arena);
     opt_dce_uses(&d);
+    opt_dce_spare(&d, dst);
     return opt_rebuild_run(&b, arena);
 }

@@ -121,7 +121,7 @@ static bool opt_fp_uses(struct opt_fp *x, ir_ref r)
     return changed;
 }
 
-static void opt_fp_decide(struct opt_fp *x)
+static void opt_fp_spread(struct opt_fp *x)
 {
     bool changed = true;
 
@@ -129,6 +129,16 @@ static void opt_fp_decide(struct opt_fp *x)
         changed = false;
         for (ir_ref r = x->f->nins; r-- > IR_BIAS;) changed |= opt_fp_uses(x, r);
     }
+}
+
+static void opt_fp_decide(struct opt_fp *x)
+{
+    bool changed = false;
+
+    opt_fp_spread(x);
+    for (ir_ref r = IR_BIAS; r < x->f->nins; r++)
+        if (opt_fp_becomes_narrow(x, r) && !opt_may(x->b->dst)) changed |= opt_fp_mark(x, r);
+    if (changed) opt_fp_spread(x);
 }
 
 /* ---- building -------------------------------------------------------- */
@@ -152,7 +162,7 @@ static bool opt_fp_store(struct opt_fp *x, ir_ref r)
 {
     const struct ir_ins *i = &x->f->ins[r], *v = &x->f->ins[i->c];
 
-    if (ir_is_const(i->c) || v->op != IR_BITCAST) return false;
+    if (ir_is_const(i->c) || v->op != IR_BITCAST || !opt_may(x->b->dst)) return false;
     ir_st(x->b->dst, i->aux, opt_rebuild_map(x->b, i->a), (int32_t)i->b,
           opt_rebuild_map(x->b, v->a));
     return true;
@@ -190,7 +200,7 @@ static bool opt_fp_ins(struct opt_rebuild *b, void *ctx, ir_ref r)
         return true;
     case IR_FUNBOX:
     case IR_FLOW:
-        if (opt_fp_inner(x, i->a) != i->ty) return false;
+        if (opt_fp_inner(x, i->a) != i->ty || !opt_may(b->dst)) return false;
         opt_rebuild_set(b, r, opt_fp_take(x, i->a, i->ty));
         return true;
     case IR_ST: return opt_fp_store(x, r);

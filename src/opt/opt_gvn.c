@@ -77,7 +77,7 @@ static bool opt_gvn_branch(struct opt_rebuild *b, struct opt_gvn *g, const struc
 
     if (ir_is_const(c))
         value = ir_kval(b->dst, c);
-    else if (!opt_gvn_known(g, i->a, &value))
+    else if (!opt_gvn_known(g, i->a, &value) || !opt_may(b->dst))
         return false;
     ir_emit(b->dst, IR_JMP, IR_NONE, 0, value ? i->b : i->c, 0, 0);
     return true;
@@ -101,7 +101,7 @@ static bool opt_gvn_ins(struct opt_rebuild *b, void *ctx, ir_ref r)
     if (to != before || b->dst->nins != before + 1)
         return true; /* folded, or more than one */
     same = opt_gvn_find(g, to);
-    if (same) {
+    if (same && opt_may(b->dst)) {
         /* taken back, and so that the builder's table does not find it there */
         b->dst->nins = before;
         memset(&b->dst->ins[before], 0, sizeof b->dst->ins[before]);

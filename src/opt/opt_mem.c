@@ -205,7 +205,7 @@ static bool opt_mem_build(struct opt_rebuild *b, void *ctx, ir_ref r)
     struct opt_mem *m = ctx;
     const struct opt_known *k = &m->known[r - IR_BIAS];
 
-    if (!k->value) return false;
+    if (!k->value || !opt_may(b->dst)) return false;
     opt_rebuild_set(b, r,
                     opt_mem_take(b->dst, opt_rebuild_map(b, k->value), k->skip, b->src->ins[r].ty));
     return true;

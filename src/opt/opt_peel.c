@@ -145,7 +145,7 @@ const char *opt_peel_pass(struct ir_func *dst, const struct ir_func *src, struct
 
     p.head = p.c->block[0].nsucc == 1 ? p.c->block[0].succ[0] : 0;
     p.latch = p.c->block[p.head].latch;
-    peel = p.head && p.c->block[p.head].header && opt_peel_wanted(&p);
+    peel = p.head && p.c->block[p.head].header && opt_peel_wanted(&p) && opt_may(dst);
     if (!peel) b.ins = opt_peel_none;
     p.copy = base_arena_alloc(arena, p.c->n * sizeof *p.copy);
     why = opt_rebuild_run(&b, arena);

@@ -41,6 +41,8 @@ struct opt_cfg {
  * header, and a loop is contiguous. */
 struct opt_cfg *opt_cfg_edges(const struct ir_func *f, struct base_arena *arena);
 struct opt_cfg *opt_cfg_new(const struct ir_func *f, struct base_arena *arena);
+/* Are f's blocks ordered, that is? */
+bool opt_verify_order(const struct opt_cfg *c, struct base_text *error);
 static inline unsigned opt_block_of(const struct opt_cfg *c, ir_ref r)
 {
     return c->of[r - IR_BIAS];
@@ -85,6 +87,21 @@ static inline bool opt_is_ref(unsigned op, unsigned n)
 }
 
 #include "opt/opt_rebuild.h"
+
+/* To be asked before each rewrite, when all else speaks for it: may it be made? A pass that
+ * is told no leaves the place as it is, and must still be right (opt_config.rewrites). */
+static inline bool opt_may(struct ir_func *dst)
+{
+    if (base_unlikely(!dst->fuel))
+        return false;
+    dst->fuel--;
+    return true;
+}
+/* The same before the pass knows what to build: would opt_may say yes? */
+static inline bool opt_might(const struct ir_func *dst)
+{
+    return dst->fuel != 0;
+}
 
 /* The whole state must be exact here. */
 static inline bool opt_sees_slots(const struct ir_ins *i)

@@ -51,42 +51,72 @@ void opt_free(struct opt *o)
     free(o);
 }
 
-static void opt_must_verify(const struct opt_pass *p, const struct ir_func *f)
+/* What p must leave: early passes valid IR, from "ssa" on state-SSA form. */
+static bool opt_is_good(const struct opt_pass *p, const struct ir_func *f, struct base_text *error)
 {
-    struct base_text error = {0}, text = {0};
+    if (p->loose)
+        return true;
+    return p->early && strcmp(p->name, "ssa") != 0 ? ir_verify(f, error) : opt_verify(f, error);
+}
 
-    if (p->early && strcmp(p->name, "ssa") != 0 ? ir_verify(f, &error) : opt_verify(f, &error))
-        return;
+const char *opt_run_pass(const struct opt_pass *p, struct ir_func *dst, const struct ir_func *src,
+                         struct base_arena *arena, struct base_text *error)
+{
+    const char *why;
+
+    base_arena_reset(arena);
+    dst->key = src->key;
+    dst->mode = src->mode;
+    dst->nguest = src->nguest;
+    why = p->run(dst, src, arena);
+    if (why)
+        return why;
+    return error && !opt_is_good(p, dst, error) ? "breaks a rule" : NULL;
+}
+
+_Noreturn static void opt_bug(const struct opt_pass *p, const struct ir_func *f, const char *what)
+{
+    struct base_text text = {0};
+
     ir_print(f, &text);
     fputs(text.data, stderr);
-    base_bug(__FILE__, __LINE__, "pass %s: %s", p->name, error.data);
+    base_bug(__FILE__, __LINE__, "pass %s: %s", p->name, what);
+}
+
+/* Is p to be run? after_loose: the pass before it leaves work for it. */
+static bool opt_wanted(const struct opt_config *cfg, const struct opt_pass *p, bool after_loose)
+{
+    if (p->early)
+        return true;
+    if (cfg->last && p > cfg->last)
+        return after_loose;
+    return !(cfg->skip >> (p - opt_passes) & 1);
 }
 
 const char *opt_run(struct opt *o, const struct ir_func *src, const struct opt_config *cfg,
                     struct ir_func **out)
 {
-    unsigned n = 0, which = 0;
+    unsigned which = 0;
+    bool loose = false;
 
     for (const struct opt_pass *p = opt_passes; p->name; p++) {
         struct ir_func *dst = o->f[which];
+        struct base_text error = {0};
         const char *why;
 
-        if ((cfg->skip >> (p - opt_passes) & 1) && !p->early)
+        if (!opt_wanted(cfg, p, loose))
             continue;
-        if (cfg->fuel && n++ >= cfg->fuel && !p->early)
-            break;
-        base_arena_reset(&o->arena);
         ir_func_reset(dst);
-        dst->key = src->key;
-        dst->mode = src->mode;
-        dst->nguest = src->nguest;
-        why = p->run(dst, src, &o->arena);
+        if (cfg->last == p)
+            dst->fuel = cfg->rewrites;
+        why = opt_run_pass(p, dst, src, &o->arena, cfg->verify ? &error : NULL);
+        if (error.data)
+            opt_bug(p, dst, error.data);
         if (why)
             return why;
-        if (cfg->verify && !p->loose)
-            opt_must_verify(p, dst);
         if (cfg->after)
             cfg->after(cfg->ctx, p, dst);
+        loose = p->loose;
         src = dst;
         which ^= 1;
     }

@@ -216,11 +216,12 @@ static bool opt_strength_ins(struct opt_rebuild *b, void *ctx, ir_ref r)
     case IR_SEL: break;
     default: return false;
     }
-    if (i->ty == IR_I1 && i->op != IR_CMP) return false;
+    if ((i->ty == IR_I1 && i->op != IR_CMP) || !opt_might(b->dst)) return false;
     v = opt_strength_rule(b->dst, i, opt_rebuild_map(b, i->a), opt_rebuild_map(b, i->b),
                           i->c ? opt_rebuild_map(b, i->c) : IR_NIL);
-    if (v) opt_rebuild_set(b, r, v);
-    return v != IR_NIL;
+    if (!v || !opt_may(b->dst)) return false;
+    opt_rebuild_set(b, r, v);
+    return true;
 }
 
 const char *opt_strength_pass(struct ir_func *dst, const struct ir_func *src,

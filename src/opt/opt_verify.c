@@ -17,7 +17,7 @@ static bool opt_verify_gets(const struct ir_func *f, struct base_text *error)
     return true;
 }
 
-static bool opt_verify_order(const struct opt_cfg *c, struct base_text *error)
+bool opt_verify_order(const struct opt_cfg *c, struct base_text *error)
 {
     for (unsigned b = 1; b < c->n; b++) {
         bool forward = false;

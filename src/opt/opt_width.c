@@ -237,17 +237,12 @@ static bool opt_width_stays(const struct opt_width *w, ir_ref r)
     return opt_width_derivable(w, r) && opt_width_pays(w, r);
 }
 
-static void opt_width_decide(struct opt_width *w)
+/* Takes candidates back until what is left agrees. */
+static void opt_width_settle_uses(struct opt_width *w)
 {
     const struct ir_func *f = w->f;
     bool changed = true;
 
-    for (ir_ref r = IR_BIAS; r < f->nins; r++) {
-        const struct ir_ins *i = &f->ins[r];
-
-        if (i->ty == IR_I64 && opt_width_closed(w, i) && !opt_width_has_kaddr(f, i))
-            *opt_width_how(w, r) = OPT_W_NARROW;
-    }
     while (changed) {
         changed = false;
         for (ir_ref r = IR_BIAS; r < f->nins; r++) *opt_width_how(w, r) &= OPT_W_NARROW;
@@ -264,6 +259,26 @@ static void opt_width_decide(struct opt_width *w)
             opt_width_uses(w, r);
         }
     }
+}
+
+static void opt_width_decide(struct opt_width *w)
+{
+    const struct ir_func *f = w->f;
+    bool changed = false;
+
+    for (ir_ref r = IR_BIAS; r < f->nins; r++) {
+        const struct ir_ins *i = &f->ins[r];
+
+        if (i->ty == IR_I64 && opt_width_closed(w, i) && !opt_width_has_kaddr(f, i))
+            *opt_width_how(w, r) = OPT_W_NARROW;
+    }
+    opt_width_settle_uses(w);
+    for (ir_ref r = IR_BIAS; r < f->nins; r++) {
+        if (!(*opt_width_how(w, r) & OPT_W_NARROW) || opt_may(w->b->dst)) continue;
+        *opt_width_how(w, r) &= (uint8_t)~OPT_W_NARROW;
+        changed = true;
+    }
+    if (changed) opt_width_settle_uses(w);
 }
 
 /* ---- building -------------------------------------------------------- */
@@ -398,13 +413,15 @@ static bool opt_width_ins(struct opt_rebuild *b, void *ctx, ir_ref r)
         opt_rebuild_set(b, r, i->ty == IR_I32 ? v : ir_op1(b->dst, IR_TRUNC, i->ty, v));
         return true;
     }
-    if (i->op == IR_CMP && ir_ty(w->f, i->a) == IR_I64 && opt_width_compares_narrow(w, i)) {
+    if (i->op == IR_CMP && ir_ty(w->f, i->a) == IR_I64 && opt_width_compares_narrow(w, i) &&
+        opt_may(b->dst)) {
         opt_rebuild_set(b, r, opt_width_compare(w, i));
         return true;
     }
-    v = opt_width_identity(w, i);
-    if (v) opt_rebuild_set(b, r, v);
-    return v != IR_NIL;
+    v = opt_might(b->dst) ? opt_width_identity(w, i) : IR_NIL;
+    if (!v || !opt_may(b->dst)) return false;
+    opt_rebuild_set(b, r, v);
+    return true;
 }
 
 /* Behind the PHIs of a block: what their narrow forms are in 64 bits, and the low bits of those

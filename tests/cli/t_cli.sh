@@ -46,7 +46,8 @@ check "size with rubbish" 2 'is not a SIZE' run --cache-size=4Q x
 check "size too big" 2 'is not a SIZE' run --cache-size=99999999999G x
 check "bad seed" 2 'is not a SEED' run --test-ra=-1 x
 check "bad assignment" 2 'is not a VAR=VALUE' run -E =x x
-check "bad ir verb" 2 "'eat' is none of" ir eat x
+check "bad ir verb" 2 "no command 'ir eat'" ir eat x
+check "bad guest of ir" 2 "'z80' is none of" ir check --guest=z80 x
 check "program not found" 127 'no-such-program' run ./no-such-program
 check "program not found in PATH" 127 'no-such-program' run no-such-program
 : >empty
