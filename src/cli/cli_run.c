@@ -19,6 +19,7 @@ int cli_read_environment(struct cli_args *args)
     const char *letters = secure_getenv("ISOMER_DUMP");
 
     args->run.dump_file = secure_getenv("ISOMER_DUMP_FILE");
+    args->run.tier2_fuel = secure_getenv("ISOMER_T2_FUEL");
     if (!args->run.sysroot) {
         const char *dir = secure_getenv("ISOMER_SYSROOT");
 

@@ -316,6 +316,7 @@ struct jit_config {
     bool deopt_always;         /* leave through state maps */
     bool random_ra;            /* random register choices */
     enum jit_tier2 tier2;
+    const char *t2_fuel;       /* how far tier 2 goes, see jit_t2_fuel.c; NULL: no limit */
     bool no_link;              /* every exit returns to the run loop */
     bool stats;
     uint64_t seed;

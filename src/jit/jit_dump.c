@@ -89,7 +89,7 @@ void jit_dump_region(struct jit *j, FILE *out, const char *what, const struct ir
                      const struct jit_region *r)
 {
     struct base_text t = {0};
-    base_text_printf(&t, "%sregion %#llx: %u guest instructions", r->tier == 2 ? "tier 2 " : "",
+    base_text_printf(&t, "; %sregion %#llx: %u guest instructions", r->tier == 2 ? "tier 2 " : "",
                      (unsigned long long)r->key, r->nguest);
     if (r->code)
         base_text_printf(&t, ", %u + %u host bytes at %p", r->hot_len, r->cold_len,

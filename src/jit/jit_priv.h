@@ -399,7 +399,7 @@ extern _Thread_local struct jit_vcpu *jit_current;
 
 /* ---- jit_t2.c: tier 2 (jit_t2.h is for its own files) ------------------- */
 
-void jit_t2_init(struct jit *j);
+bool jit_t2_init(struct jit *j);
 void jit_t2_free(struct jit *j);
 /* Counters of a new vCPU. */
 void jit_t2_vcpu_init(struct jit_vcpu *v);

@@ -99,13 +99,14 @@ bool jit_t2_compile(struct jit *j, struct jit_t2_job *job)
 {
     struct jit_t2 *t = j->p->t2;
     struct jit_code *c = &t->code;
-    const struct opt_config cfg = {.verify = checked(j)};
+    struct opt_config cfg = {.verify = checked(j)};
     uint64_t start = base_thread_cpu_ns();
     if (!t->opt)
         t->opt = opt_new(j->cfg.guest);
     if (!t->work)
         t->work = ir_func_new(j->cfg.guest);
     unpack(t->work, job->ir);
+    jit_t2_fuel_config(j, job, &cfg);
     c->relocs.len = c->exits.len = c->points.len = c->map_bytes.len = c->map_start.len = 0;
     c->marks.len = 0;
     c->gave_up = opt_run(t->opt, t->work, &cfg, &t->out);
@@ -128,7 +129,7 @@ static void dump(struct jit *j, const struct jit_t2_job *job, const struct jit_r
     if (strchr(j->cfg.dump, 'i')) {
         struct base_text text = {0};
         ir_print(job->ir, &text);
-        fprintf(j->cfg.dump_file, "tier 2 region %#llx as formed:\n%s",
+        fprintf(j->cfg.dump_file, "; tier 2 region %#llx as formed:\n%s",
                 (unsigned long long)job->key, text.data);
         base_text_free(&text);
     }
@@ -162,7 +163,7 @@ static bool install(struct jit *j, struct jit_t2_job *job)
     j->stats.t2_regions++;
     j->stats.t2_insns += r->nguest;
     j->stats.t2_bytes += r->hot_len;
-    if (j->cfg.dump)
+    if (j->cfg.dump && (!t->fuel.set || jit_t2_is_last(t, job)))
         dump(j, job, r);
     return true;
 }
@@ -231,6 +232,7 @@ static const char *request(struct jit_vcpu *v, struct jit_t2_key *k, uint64_t ta
         verify(t->func);
     struct jit_t2_job *job = base_zalloc(sizeof *job);
     job->key = k->key;
+    job->number = ++t->njobs_made;
     job->ir = jit_ir_copy(t->func);
     job->formed = t->formed;
     k->pending = true;
@@ -251,6 +253,8 @@ static bool spent(const struct jit *j)
 {
     const struct jit_stats *s = &j->stats;
     uint64_t ns = s->t2_form_ns + s->t2_opt_ns + s->t2_code_ns + T2_DEAR * j->p->t2->useless_ns;
+    if (j->p->t2->fuel.set)
+        return false; /* the same each time */
     if (j->cfg.tier2 == JIT_TIER2_ALWAYS || ns < JIT_PARAM_t2_first_ms * 1000000ull)
         return false;
     return ns - JIT_PARAM_t2_first_ms * 1000000ull >
@@ -267,7 +271,7 @@ static uint32_t hot(struct jit_vcpu *v, uint64_t key, bool entry)
         return RARELY; /* tier 1 leads there */
     if (k->pending || t->njobs >= JIT_PARAM_t2_queue || spent(j))
         return SOON;
-    if (k->tries >= JIT_PARAM_t2_tries)
+    if (k->tries >= JIT_PARAM_t2_tries || jit_t2_dry(t))
         return NEVER;
     if (entry && j->cfg.tier2 != JIT_TIER2_ALWAYS && ++k->entries < JIT_PARAM_t2_entries)
         return JIT_PARAM_t2_hot;
@@ -313,7 +317,7 @@ uint32_t jit_t2_exit_hot(struct jit_vcpu *v, uint64_t key, uint64_t target)
     uint32_t n = NEVER;
     if (k->pending || j->p->t2->njobs >= JIT_PARAM_t2_queue || spent(j))
         n = SOON;
-    else if (r && r->tier == 2 && k->tries < JIT_PARAM_t2_tries)
+    else if (r && r->tier == 2 && k->tries < JIT_PARAM_t2_tries && !jit_t2_dry(j->p->t2))
         why = request(v, k, jit_pc_of_key(target));
     if (why)
         jit_gave_up(j, 2, why);
@@ -361,14 +365,18 @@ void jit_t2_flushed(struct jit *j)
 
 /* ---- beginning and end ----------------------------------------------- */
 
-void jit_t2_init(struct jit *j)
+bool jit_t2_init(struct jit *j)
 {
     struct jit_config *cfg = &j->cfg;
+    struct jit_t2_fuel fuel;
+    if (!jit_t2_fuel_read(&fuel, cfg->t2_fuel))
+        return false;
     if (!j->p->compiles || !j->host->compile2)
         cfg->tier2 = JIT_TIER2_OFF;
     if (cfg->tier2 == JIT_TIER2_OFF)
-        return;
-    if (cfg->tier2 == JIT_TIER2_ON && (cfg->lockstep || cfg->deopt_always || cfg->random_ra))
+        return true;
+    if (cfg->tier2 == JIT_TIER2_ON &&
+        (cfg->lockstep || cfg->deopt_always || cfg->random_ra || fuel.set))
         cfg->tier2 = JIT_TIER2_SYNC; /* the same from the same seed */
     struct jit_t2 *t = j->p->t2 = base_zalloc(sizeof *t);
     t->func = ir_func_new(cfg->guest);
@@ -376,7 +384,9 @@ void jit_t2_init(struct jit *j)
     t->key_mask = 255;
     t->keys = base_zalloc((t->key_mask + 1) * sizeof *t->keys);
     t->last = &t->first;
+    t->fuel = fuel;
     jit_t2_thread_init(t);
+    return true;
 }
 
 void jit_t2_vcpu_init(struct jit_vcpu *v)

@@ -95,7 +95,16 @@ struct jit_t2_job {
     uint64_t key;
     struct ir_func *ir;   /* from jit_ir_copy */
     struct jit_formed formed;
+    uint32_t number;      /* from 1, in the order they were asked for */
     bool dead;            /* its code has changed: not to be installed */
+};
+
+/* ISOMER_T2_FUEL, for bisecting (jit_t2_fuel.c). */
+struct jit_t2_fuel {
+    bool set;
+    uint32_t regions;            /* jobs that are made */
+    const struct opt_pass *last; /* of the last one's passes; NULL: all */
+    uint64_t rewrites;           /* of that pass */
 };
 
 /* What tier 2 knows about a key. */
@@ -108,6 +117,8 @@ struct jit_t2_key {
 
 struct jit_t2 {
     struct t2_graph graph;
+    struct jit_t2_fuel fuel;
+    uint32_t njobs_made;
     struct ir_func *func;      /* the former's */
     struct jit_formed formed;
     uint64_t useless_ns;       /* taken by forming what became no region */
@@ -135,6 +146,23 @@ struct jit_t2 {
  * there is code to install. Then, with the lock: installs it if so, and frees it. */
 bool jit_t2_compile(struct jit *j, struct jit_t2_job *job);
 void jit_t2_finish(struct jit *j, struct jit_t2_job *job, bool good);
+
+/* ---- jit_t2_fuel.c --------------------------------------------------- */
+
+/* Reads text (NULL: no limit). False, with an error line printed: not of that form. */
+bool jit_t2_fuel_read(struct jit_t2_fuel *fuel, const char *text);
+/* No further region is to be made. */
+static inline bool jit_t2_dry(const struct jit_t2 *t)
+{
+    return t->fuel.set && t->njobs_made >= t->fuel.regions;
+}
+/* Is it the one that is looked at? */
+static inline bool jit_t2_is_last(const struct jit_t2 *t, const struct jit_t2_job *job)
+{
+    return t->fuel.set && job->number == t->fuel.regions;
+}
+/* Limits the passes of the last region, and says what they did if it is dumped. */
+void jit_t2_fuel_config(struct jit *j, const struct jit_t2_job *job, struct opt_config *cfg);
 
 /* ---- jit_t2_thread.c ------------------------------------------------- */
 

@@ -77,7 +77,10 @@ struct jit *jit_new(const struct jit_config *cfg)
         jit_free(j);
         return NULL;
     }
-    jit_t2_init(j);
+    if (!jit_t2_init(j)) {
+        jit_free(j);
+        return NULL;
+    }
     return j;
 }
 

@@ -117,6 +117,7 @@ static struct proc *run_new(const struct isomer_run_options *o, int *status)
         .deopt_always = o->test_deopt,
         .random_ra = o->test_ra,
         .no_link = o->no_link,
+        .t2_fuel = o->tier2_fuel,
         .stats = o->stats,
         .seed = o->seed,
         .syscall = proc_loop_syscall,
