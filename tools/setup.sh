@@ -22,6 +22,8 @@ needed() {
     echo python3
     # To make test programs for the guest, and look into them.
     echo gcc-riscv64-linux-gnu libc6-dev-riscv64-cross binutils-riscv64-linux-gnu
+    # C programs drawn at random, to compare all modes with.
+    echo csmith libcsmith-dev
     # Disk images: asynchronous I/O.
     echo liburing-dev
     # The emulator that tests compare with and the bench measures against.

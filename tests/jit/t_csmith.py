@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""t_csmith.py: C programs drawn at random, natively and emulated. SPDX-License-Identifier: Apache-2.0
+
+usage: t_csmith.py [SEED [COUNT]]
+
+csmith makes programs without undefined behaviour that print checksums of their variables. Each is
+compiled for both machines and called some dozens of times, so that its loops and functions become
+hot; all modes must print what the native program prints. Without arguments `make check` takes a few
+seeds that are always the same, `make check-long` several hundred that begin anywhere.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+ISOMER = os.environ["ISOMER"]
+CROSS = "riscv64-linux-gnu-gcc"
+HEADERS = "/usr/include/csmith"
+LONG = bool(os.environ.get("TEST_LONG"))
+FIXED = (101, 106, 114, 125)
+COUNT = 400
+# A program that takes longer than that natively tells too little for its time.
+NATIVE_SECONDS = 0.4
+SECONDS = 120
+SHAPES = ([], ["--float"], ["--max-funcs", "20"], ["--no-pointers"],
+          ["--max-block-depth", "8", "--max-expr-complexity", "4"], ["--no-bitfields"],
+          ["--no-jumps", "--max-array-dim", "2"], ["--inline-function"])
+LEVELS = ("-O1", "-O2", "-O3")
+MODES = {
+    "tier2=off": ["--tier2=off"],
+    "tier2=sync": ["--tier2=sync"],
+    "tier2=on": [],
+    "tier2=always": ["--tier2=always"],
+    "deopt": ["--tier2=always", "--test-deopt", "--seed={seed}"],
+    "random registers": ["--tier2=always", "--test-ra", "--seed={seed}"],
+    "lockstep": ["--tier2=always", "--lockstep"],
+}
+# How often main is called; what is slow gets less to do.
+CALLS = {"deopt": 3, "lockstep": 3}
+OFTEN = 60
+
+DRIVER = """
+#include <stdlib.h>
+int main(int argc, char **argv)
+{
+    char *none[] = {argv[0], NULL};
+    for (int n = atoi(argv[argc - 1]); n > 0; n--)
+        program(1, none);
+    return 0;
+}
+"""
+
+
+def run(command, seconds):
+    try:
+        got = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return "time limit"
+    return got.returncode, got.stdout
+
+
+def generate(seed):
+    shape = SHAPES[seed % len(SHAPES)]
+    got = subprocess.run(["csmith", "--seed", str(seed), "--concise", *shape], timeout=60,
+                         capture_output=True, text=True)
+    text, n = re.subn(r"\bint main ?\(int argc, char ?\* ?argv\[\]\)",
+                      "int program(int argc, char *argv[])", got.stdout)
+    with open("program.c", "w") as out:
+        out.write(text + DRIVER)
+    return n == 1
+
+
+def compiled(seed):
+    """Both programs, or why not."""
+    level = LEVELS[seed // len(SHAPES) % len(LEVELS)]
+    for compiler, name, more in (("gcc", "native", []), (CROSS, "guest", ["-static"])):
+        got = subprocess.run([compiler, level, "-w", "-fsigned-char", "-ffp-contract=off", *more,
+                              "-I", HEADERS, "-o", name, "program.c", "-lm"],
+                             capture_output=True, text=True, timeout=120)
+        if got.returncode:
+            return f"{compiler}: {got.stderr[:200]}"
+    return None
+
+
+def check(seed):
+    """False: natively it tells nothing."""
+    if not generate(seed):
+        return False
+    why = compiled(seed)
+    if why:
+        print(f"not ok - csmith seed {seed}: {why}", flush=True)
+        return True
+    if run(["./native", "1"], NATIVE_SECONDS) == "time limit":
+        return False
+    often = OFTEN
+    while run(["./native", str(often)], NATIVE_SECONDS) == "time limit":
+        often = often // 2 or 1
+    bad = []
+    for mode, options in MODES.items():
+        calls = min(often, CALLS.get(mode, often))
+        want = run(["./native", str(calls)], SECONDS)
+        options = [o.format(seed=seed) for o in options]
+        got = run([ISOMER, "run", *options, "./guest", str(calls)], SECONDS)
+        if got != want:
+            bad.append(f"{mode}: {str(got)[:120]}, natively {str(want)[:120]}")
+    if bad:
+        print(f"not ok - csmith seed {seed}: {'; '.join(bad)}", flush=True)
+    return True
+
+
+def main():
+    for tool in ("csmith", "gcc", CROSS):
+        if not shutil.which(tool):
+            print(f"skip - csmith: no {tool}")
+            return
+    seeds = FIXED
+    if len(sys.argv) > 1 or LONG:
+        first = int(sys.argv[1]) if len(sys.argv) > 1 else time.time_ns() % 1000000000
+        seeds = range(first, first + (int(sys.argv[2]) if len(sys.argv) > 2 else
+                                      COUNT if LONG else 1))
+    print(f"seeds {seeds[0]} to {seeds[-1]}", flush=True)
+    told = sum(check(seed) for seed in seeds)
+    print(f"ok - {told} of {len(seeds)} programs told something" if told else
+          "not ok - csmith: no program told anything")
+
+
+main()
