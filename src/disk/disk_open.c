@@ -18,6 +18,15 @@ enum { OPEN_MAX_DEPTH = 64 };
 
 /* ---- errors ---------------------------------------------------------- */
 
+/* Names and texts in messages come from images: control characters would end the line, or reach
+ * the terminal as commands. */
+static void make_plain(struct base_text *t)
+{
+    for (size_t i = 0; i < t->len; i++)
+        if ((unsigned char)t->data[i] < ' ' || t->data[i] == 0x7f)
+            t->data[i] = '?';
+}
+
 int disk_error(struct base_text *error, int result, const char *path, const char *fmt, ...)
 {
     va_list ap;
@@ -28,6 +37,7 @@ int disk_error(struct base_text *error, int result, const char *path, const char
     va_start(ap, fmt);
     base_text_vprintf(error, fmt, ap);
     va_end(ap);
+    make_plain(error);
     return result;
 }
 
@@ -42,6 +52,7 @@ void disk_fail(struct disk *d, int result, const char *fmt, ...)
     va_start(ap, fmt);
     base_text_vprintf(&text, fmt, ap);
     va_end(ap);
+    make_plain(&text);
     base_error("%s: %s: nothing more is written to it", d->path, text.data);
     base_text_free(&text);
 }

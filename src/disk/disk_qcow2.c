@@ -39,7 +39,7 @@ static int open_data_file(struct q2 *q, struct base_text *error)
         q->data = q->file;
         return r;
     }
-    if (q->data->dev == q->file->dev && q->data->ino == q->file->ino && q->data->fd >= 0)
+    if (q->data->ino && q->data->dev == q->file->dev && q->data->ino == q->file->ino)
         return disk_error(error, -EINVAL, d->path, "it names itself as its data file");
     return d->o.no_lock ? 0 : disk_file_lock(q->data, d->read_only ? DISK_LOCK_READ
                                                                    : DISK_LOCK_WRITE, error);

@@ -11,7 +11,7 @@
  *   disk_qcow2_map.c     what an L2 entry says
  *   disk_qcow2_tree.c    everything below an L1 table, for snapshots
  *   disk_qcow2_read.c, _write.c, _compress.c   requests
- *   disk_qcow2_create.c, _check.c, _resize.c, _snapshot.c, _bitmap.c
+ *   disk_qcow2_create.c, _check.c, _rebuild.c, _resize.c, _snapshot.c, _bitmap.c
  *
  * Rules that a change must keep
  *  - Metadata is changed in memory only, and reaches the file in q2_commit() only, in this order,
@@ -244,6 +244,7 @@ void q2_unalloc(struct q2 *q, uint64_t off, uint64_t n);
 int q2_ref_add(struct q2 *q, uint64_t off, uint64_t len, int64_t delta);
 int q2_ref_get(struct q2 *q, uint64_t cluster, uint64_t *count);
 int q2_apply_frees(struct q2 *q, q2_frees *list); /* alloc_lock held */
+uint64_t q2_ref_max(const struct q2 *q); /* what a refcount can say */
 uint64_t q2_ref_load(const void *block, unsigned order, uint64_t i);
 void q2_ref_store(void *block, unsigned order, uint64_t i, uint64_t v);
 
@@ -255,6 +256,9 @@ int q2_tree_add(struct q2 *q, const uint64_t *l1, uint64_t n, int delta);
 /* COPIED flags of the active tables, in memory: all off; those on whose cluster is used once. */
 int q2_tree_unflag(struct q2 *q);
 int q2_tree_flag(struct q2 *q);
+
+/* All of them, as counted by cluster, behind the last that is used; the caller commits. */
+int q2_rebuild_refcounts(struct q2 *q, const uint32_t *count, uint64_t clusters);
 
 /* ---- mapping (disk_qcow2_map.c) -------------------------------------- */
 

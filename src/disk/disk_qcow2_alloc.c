@@ -49,7 +49,7 @@ void q2_ref_store(void *block, unsigned order, uint64_t i, uint64_t v)
     }
 }
 
-static uint64_t ref_max(const struct q2 *q)
+uint64_t q2_ref_max(const struct q2 *q)
 {
     return q->ref_order == 6 ? UINT64_MAX >> 1 : (UINT64_C(1) << (1u << q->ref_order)) - 1;
 }
@@ -317,7 +317,7 @@ uint64_t q2_alloc_packed(struct q2 *q, uint64_t len, int *result)
     room = at ? q->cluster_size - q2_in_cluster(q, at) : 0;
     if (at && room < q->cluster_size) {
         *result = q2_ref_get(q, at >> q->cluster_bits, &count);
-        if (*result < 0 || !count || count >= ref_max(q))
+        if (*result < 0 || !count || count >= q2_ref_max(q))
             room = 0; /* all that was in it is gone, or it cannot be counted higher */
     } else {
         room = 0;
@@ -386,7 +386,7 @@ static int ref_add_locked(struct q2 *q, uint64_t off, uint64_t len, int64_t delt
             return q2_corrupt(q, "cluster at 0x%llx is in use, but its refcount is %llu",
                               (unsigned long long)(c << q->cluster_bits),
                               (unsigned long long)count);
-        if (delta > 0 && count + (uint64_t)delta > ref_max(q))
+        if (delta > 0 && count + (uint64_t)delta > q2_ref_max(q))
             return -ERANGE;
         count += (uint64_t)delta;
         ref_put(q, b, c, count);

@@ -1,18 +1,24 @@
 /* disk_qcow2_check.c: is the image sound, and making it so. SPDX-License-Identifier: Apache-2.0
  *
- * Counts how often each host cluster is used, by walking everything that the header leads to, and
- * compares with the refcounts. A refcount too high is a leak; too low a corruption, since the
- * cluster may be given out again. Then each COPIED flag of the active tables must say whether the
- * refcount is one: wrongly set a snapshot would be written over, wrongly not set costs a copy, so
- * it counts as a leak.
+ * First it is marked which clusters hold metadata: header, L1 and L2 tables, those of snapshots,
+ * bitmaps, LUKS header, refcounts, in this order. Nothing else may lie in such a cluster, so what
+ * comes later and wants it is corrupt: refcounts are then made anew, an L1 entry is taken away.
+ * Then it is counted how often each host cluster is used, by walking everything that the header
+ * leads to, and compared with the refcounts. A refcount too high is a leak; too low a corruption,
+ * since the cluster may be given out again. Then each COPIED flag of the active tables must say
+ * whether the refcount is one: wrongly set a snapshot would be written over, wrongly not set costs
+ * a copy, so it counts as a leak.
  *
  * Repair writes what was counted. Where refcount blocks cannot be used themselves (outside the
  * file, not at a cluster, used by something else, too) all of them are made anew behind the last
- * used cluster. Two guest clusters that name one host cluster get a refcount of two, so that the
- * next write separates them.
+ * used cluster (disk_qcow2_rebuild.c). Two guest clusters that name one host cluster get a refcount
+ * of two, so that the next write separates them. An entry that names no data at all (outside the
+ * file, in metadata, bits that make no sense) is changed to read as zero, which it can never be
+ * wrong about more than before. What was fixed is what a second check does not find any more.
  *
  * Works on the file behind the closed gate, after a commit; what is repaired goes through the
- * tables in memory and another commit.
+ * tables in memory and another commit. Tables of snapshots are not in memory and are written
+ * directly.
  */
 #include "disk/disk_qcow2.h"
 
@@ -23,11 +29,13 @@ struct check {
     struct disk_check_result *r;
     enum disk_repair repair;
     uint32_t *count;
+    uint8_t *mark;     /* by cluster: enum mark */
     uint64_t clusters; /* of the file */
     bool rebuild;
-    uint64_t flags;    /* COPIED flags that are set wrongly */
-    uint64_t low;      /* refcounts that are */
 };
+
+/* What a cluster of metadata is. A snapshot may share an L2 table, nobody anything else. */
+enum mark { MARK_NONE, MARK_ALONE, MARK_L2, MARK_L2_ACTIVE };
 
 static void report(struct check *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void report(struct check *c, const char *fmt, ...)
@@ -72,31 +80,81 @@ static bool aligned(struct check *c, uint64_t off, const char *what)
     return false;
 }
 
-struct l2_facts { uint64_t last; bool active; };
+static bool inside(const struct check *c, uint64_t off, uint64_t len)
+{
+    return off + len >= off && (off + len - 1) >> c->q->cluster_bits < c->clusters;
+}
 
-static void use_entry(struct check *c, const uint8_t *e, struct l2_facts *f)
+/* ---- entries that name nothing --------------------------------------- */
+
+/* The last sector of a compressed cluster may stick out of the file: only its begin is data. */
+static void packed_inside(const struct check *c, uint64_t entry, uint64_t *off, uint64_t *len)
+{
+    uint64_t end = c->clusters << c->q->cluster_bits;
+
+    q2_packed_range(c->q, entry, off, len);
+    if (*off < end && *off + *len > end)
+        *len = end - *off;
+}
+
+static bool in_metadata(const struct check *c, uint64_t off, uint64_t len)
+{
+    for (uint64_t i = off >> c->q->cluster_bits; i <= (off + len - 1) >> c->q->cluster_bits; i++)
+        if (c->mark[i])
+            return true;
+    return false;
+}
+
+/* What is wrong with an L2 entry, whatever its refcount; NULL: nothing. */
+static const char *entry_fault(const struct check *c, uint64_t cluster, uint64_t entry,
+                               uint64_t bitmap)
 {
     struct q2 *q = c->q;
-    uint64_t entry = disk_be64(e), bitmap = q->extended ? disk_be64(e + 8) : 0, off, len;
+    uint64_t off = entry & Q2_OFFSET_MASK, len = q->cluster_size;
 
-    if (!q2_entry_ok(q, 0, entry, bitmap)) {
-        report(c, "an L2 entry makes no sense: 0x%llx 0x%llx", (ull)entry, (ull)bitmap);
-        c->r->corruptions++;
+    if (!q2_entry_ok(q, cluster, entry, bitmap))
+        return "makes no sense";
+    if (q->data != q->file)
+        return (off || entry & Q2_COPIED) && off != cluster << q->cluster_bits
+                   ? "names another cluster's place in the data file" : NULL;
+    if (entry & Q2_COMPRESSED)
+        packed_inside(c, entry, &off, &len);
+    else if (!off)
+        return NULL;
+    if (!inside(c, off, len))
+        return "names data behind the end of the file";
+    return in_metadata(c, off, len) ? "names metadata as data" : NULL;
+}
+
+/* The same guest bytes, as zeros; in a data file there is but one place where they can be. */
+static void entry_mend(const struct q2 *q, uint64_t cluster, uint64_t *entry, uint64_t *bitmap)
+{
+    if (q->data != q->file) {
+        *entry = cluster << q->cluster_bits | Q2_COPIED;
+        *bitmap = q->extended ? UINT32_MAX : 0;
         return;
     }
+    *entry = q->extended || q->h.version < 3 ? 0 : Q2_ZERO;
+    *bitmap = q->extended ? UINT64_C(0xffffffff) << 32 : 0;
+}
+
+/* ---- counting entries ------------------------------------------------ */
+
+struct l2_facts { uint64_t last; bool active; };
+
+static void use_entry(struct check *c, uint64_t entry, struct l2_facts *f)
+{
+    struct q2 *q = c->q;
+    uint64_t off = entry & Q2_OFFSET_MASK, len;
+
     if (entry & Q2_COMPRESSED) {
-        q2_packed_range(q, entry, &off, &len);
-        /* the last sector may stick out of the file: only its begin is data */
-        if (off + len > c->clusters << q->cluster_bits)
-            len = off < c->clusters << q->cluster_bits
-                      ? (c->clusters << q->cluster_bits) - off : len;
+        packed_inside(c, entry, &off, &len);
         use(c, off, len, "a compressed cluster");
         c->r->compressed += f->active;
         c->r->allocated += f->active;
         c->r->fragmented += f->active;
         return;
     }
-    off = entry & Q2_OFFSET_MASK;
     if (!off)
         return;
     if (q->data == q->file)
@@ -108,6 +166,47 @@ static void use_entry(struct check *c, const uint8_t *e, struct l2_facts *f)
     }
 }
 
+/* All entries of one table; true: some were changed (only of a snapshot: the active ones are
+ * repaired in memory, with their flags). */
+static bool use_l2(struct check *c, uint8_t *l2, uint64_t first, struct l2_facts *f)
+{
+    struct q2 *q = c->q;
+    bool changed = false;
+
+    for (uint64_t i = 0; i < UINT64_C(1) << q->l2_bits; i++) {
+        uint8_t *e = l2 + i * q->entry_bytes;
+        uint64_t entry = disk_be64(e), bitmap = q->extended ? disk_be64(e + 8) : 0;
+        const char *fault = entry_fault(c, first + i, entry, bitmap);
+
+        if (!fault) {
+            use_entry(c, entry, f);
+            continue;
+        }
+        report(c, "an L2 entry %s: 0x%llx 0x%llx", fault, (ull)entry, (ull)bitmap);
+        c->r->corruptions++;
+        if (f->active || c->repair != DISK_REPAIR_ALL)
+            continue;
+        entry_mend(q, first + i, &entry, &bitmap);
+        disk_put_be64(e, entry);
+        if (q->extended)
+            disk_put_be64(e + 8, bitmap);
+        changed = true;
+    }
+    return changed;
+}
+
+/* The L2 table of a marked entry; 0: there is none that can be used, which mark_l1() has told. */
+static uint64_t l2_of(const struct check *c, uint64_t entry, bool active)
+{
+    uint64_t off = entry & Q2_OFFSET_MASK;
+    uint8_t mark = off && inside(c, off, c->q->cluster_size) ? c->mark[off >> c->q->cluster_bits]
+                                                             : MARK_NONE;
+
+    if (off & (c->q->cluster_size - 1) || mark < MARK_L2 || (active && mark != MARK_L2_ACTIVE))
+        return 0;
+    return off;
+}
+
 static void use_l1(struct check *c, const uint64_t *l1, uint64_t n, bool active)
 {
     struct q2 *q = c->q;
@@ -115,17 +214,18 @@ static void use_l1(struct check *c, const uint64_t *l1, uint64_t n, bool active)
     struct l2_facts f = {.active = active};
 
     for (uint64_t i = 0; i < n; i++) {
-        uint64_t off = l1[i] & Q2_OFFSET_MASK;
+        uint64_t off = l2_of(c, l1[i], active);
 
-        if (!off || !aligned(c, off, "an L2 table") || !use(c, off, q->cluster_size, "an L2 table"))
+        if (!off || !use(c, off, q->cluster_size, "an L2 table"))
             continue;
         if (disk_file_read(q->file, off, l2, q->cluster_size) < 0) {
             report(c, "the L2 table at 0x%llx cannot be read", (ull)off);
             c->r->errors++;
             continue;
         }
-        for (uint64_t e = 0; e < UINT64_C(1) << q->l2_bits; e++)
-            use_entry(c, l2 + e * q->entry_bytes, &f);
+        if (use_l2(c, l2, i << q->l2_bits, &f) && c->mark[off >> q->cluster_bits] == MARK_L2 &&
+            disk_file_write(q->file, off, l2, q->cluster_size) < 0)
+            c->r->errors++;
     }
     free(l2);
 }
@@ -146,49 +246,139 @@ static uint64_t *read_table(struct check *c, uint64_t off, uint64_t n)
     return t;
 }
 
-static int use_snapshot(struct q2 *q, void *context, uint32_t index, uint64_t l1_off,
-                        uint32_t l1_size)
-{
-    struct check *c = context;
-    uint64_t *l1;
+/* ---- marking --------------------------------------------------------- */
 
-    if (!use(c, l1_off, l1_size * 8ull, "a snapshot's L1 table"))
+/* False: something has it already. What lies outside the file use() tells of. */
+static bool mark(struct check *c, uint64_t off, uint64_t len, const char *what)
+{
+    uint64_t bits = c->q->cluster_bits;
+    bool ok = true;
+
+    if (!len || !inside(c, off, len))
+        return true;
+    for (uint64_t i = off >> bits; i <= (off + len - 1) >> bits; i++) {
+        ok = ok && !c->mark[i];
+        c->mark[i] = c->mark[i] ? c->mark[i] : MARK_ALONE;
+    }
+    if (!ok) {
+        report(c, "%s at 0x%llx lies in other metadata", what, (ull)off);
+        c->r->corruptions++;
+    }
+    return ok;
+}
+
+/* L2 tables; true: entries that name none were taken away. */
+static bool mark_l1(struct check *c, uint64_t *l1, uint64_t n, bool active)
+{
+    struct q2 *q = c->q;
+    bool changed = false;
+
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t off = l1[i] & Q2_OFFSET_MASK;
+        uint8_t *m = off && inside(c, off, q->cluster_size) ? &c->mark[off >> q->cluster_bits]
+                                                            : NULL;
+
+        if (!off)
+            continue;
+        if (m && !(off & (q->cluster_size - 1)) && (!*m || (*m != MARK_ALONE && !active))) {
+            *m = *m ? *m : active ? MARK_L2_ACTIVE : MARK_L2;
+            continue;
+        }
+        report(c, "an L1 entry names no L2 table of its own: 0x%llx", (ull)l1[i]);
+        c->r->corruptions++;
+        if (c->repair != DISK_REPAIR_ALL)
+            continue;
+        changed = true;
+        if (active)
+            q2_l1_set(q, i, 0);
+        else
+            l1[i] = 0;
+    }
+    return changed;
+}
+
+/* ---- snapshots, bitmaps, refcounts: marked first, then counted -------- */
+
+struct pass { struct check *c; bool marking; };
+
+static int pass_snapshot(struct q2 *q, void *context, uint32_t index, uint64_t l1_off,
+                         uint32_t l1_size)
+{
+    struct pass *p = context;
+    struct check *c = p->c;
+    uint64_t *l1 = NULL;
+
+    if (p->marking) {
+        mark(c, l1_off, l1_size * 8ull, "a snapshot's L1 table");
         return 0;
-    l1 = read_table(c, l1_off, l1_size);
+    }
+    if (use(c, l1_off, l1_size * 8ull, "a snapshot's L1 table"))
+        l1 = read_table(c, l1_off, l1_size);
     if (l1)
         use_l1(c, l1, l1_size, false);
     free(l1);
     return 0;
 }
 
-static void use_snapshots(struct check *c)
+/* After all that nothing may share: tables that only snapshots have. */
+static int mark_snapshot_l1(struct q2 *q, void *context, uint32_t index, uint64_t l1_off,
+                            uint32_t l1_size)
 {
+    struct check *c = context;
+    uint64_t *l1 = NULL;
+
+    if (l1_size && inside(c, l1_off, l1_size * 8ull))
+        l1 = read_table(c, l1_off, l1_size);
+    if (l1 && mark_l1(c, l1, l1_size, false)) {
+        for (uint32_t i = 0; i < l1_size; i++)
+            l1[i] = __builtin_bswap64(l1[i]);
+        if (q2_write_meta(q, l1_off, l1, l1_size * 8ull, Q2_OWN_OTHER, index + 1) < 0)
+            c->r->errors++;
+    }
+    free(l1);
+    return 0;
+}
+
+static void pass_snapshots(struct pass *p)
+{
+    struct check *c = p->c;
     uint64_t len = 0;
 
-    if (q2_each_snapshot(c->q, &len, use_snapshot, c) < 0) {
+    if (q2_each_snapshot(c->q, &len, pass_snapshot, p) < 0 && !p->marking) {
         report(c, "the snapshot table cannot be read");
         c->r->errors++;
     }
-    use(c, c->q->h.snapshots_off, len, "the snapshot table");
+    if (p->marking)
+        mark(c, c->q->h.snapshots_off, len, "the snapshot table");
+    else
+        use(c, c->q->h.snapshots_off, len, "the snapshot table");
 }
 
 enum { BITMAP_ENTRY = 24, MAX_BITMAPS = 65535, MAX_BITMAP_TABLE = 8 << 20 };
 
-static void use_bitmap(struct check *c, uint64_t off, uint64_t n)
+static bool pass_range(struct pass *p, uint64_t off, uint64_t len, const char *what)
 {
+    return p->marking ? mark(p->c, off, len, what) : use(p->c, off, len, what);
+}
+
+static void pass_bitmap(struct pass *p, uint64_t off, uint64_t n)
+{
+    struct check *c = p->c;
     uint64_t *t;
 
-    if (n > MAX_BITMAP_TABLE / 8 || !aligned(c, off, "a bitmap table") ||
-        !use(c, off, n * 8, "a bitmap table") || !(t = read_table(c, off, n)))
+    if (n > MAX_BITMAP_TABLE / 8 || (!p->marking && !aligned(c, off, "a bitmap table")) ||
+        !pass_range(p, off, n * 8, "a bitmap table") || !inside(c, off, n * 8 + 1) ||
+        !(t = read_table(c, off, n)))
         return;
     for (uint64_t i = 0; i < n; i++)
         if (t[i] & Q2_OFFSET_MASK)
-            use(c, t[i] & Q2_OFFSET_MASK, c->q->cluster_size, "a bitmap");
+            pass_range(p, t[i] & Q2_OFFSET_MASK, c->q->cluster_size, "a bitmap");
     free(t);
 }
 
-static void use_bitmaps(struct check *c)
+static void pass_bitmaps(struct pass *p)
 {
+    struct check *c = p->c;
     struct q2_extension *e = q2_ext_find(c->q, Q2_EXT_BITMAPS);
     uint64_t size, off, at = 0;
     uint8_t *dir;
@@ -197,182 +387,155 @@ static void use_bitmaps(struct check *c)
         return;
     size = disk_be64(e->data + 8);
     off = disk_be64(e->data + 16);
-    if (size > MAX_BITMAP_TABLE || !use(c, off, size, "the bitmap directory"))
+    if (size > MAX_BITMAP_TABLE || !pass_range(p, off, size, "the bitmap directory"))
         return;
     dir = base_zalloc(size + BITMAP_ENTRY);
     if (disk_file_read(c->q->file, off, dir, size) < 0)
         c->r->errors++;
     for (uint32_t i = 0; i < disk_be32(e->data) && i < MAX_BITMAPS && at + BITMAP_ENTRY <= size;
          i++) {
-        use_bitmap(c, disk_be64(dir + at), disk_be32(dir + at + 8));
+        pass_bitmap(p, disk_be64(dir + at), disk_be32(dir + at + 8));
         at += BASE_ALIGN_UP(BITMAP_ENTRY + (uint64_t)disk_be16(dir + at + 18) +
                                 disk_be32(dir + at + 20), 8);
     }
     free(dir);
 }
 
+/* Whatever is wrong with them: they are made anew. */
+static void mark_refcounts(struct check *c)
+{
+    struct q2 *q = c->q;
+    uint64_t before = c->r->corruptions;
+
+    mark(c, q->h.reftable_off, q->rt_entries * 8, "the refcount table");
+    for (uint64_t i = 0; i < q->rt_entries; i++)
+        if (q->rt[i] && aligned(c, q->rt[i], "a refcount block"))
+            mark(c, q->rt[i], q->cluster_size, "a refcount block");
+    c->rebuild = c->rebuild || c->r->corruptions > before;
+}
+
+static void mark_all(struct check *c)
+{
+    struct q2 *q = c->q;
+    struct q2_extension *e = q2_ext_find(q, Q2_EXT_CRYPTO);
+    struct pass p = {c, true};
+    uint64_t len;
+
+    memset(c->mark, 0, c->clusters);
+    mark(c, 0, q->cluster_size, "the header");
+    mark(c, q->h.l1_off, q->h.l1_size * 8ull, "the L1 table");
+    pass_snapshots(&p);
+    if (e && e->len >= 16)
+        mark(c, disk_be64(e->data), disk_be64(e->data + 8), "the LUKS header");
+    pass_bitmaps(&p);
+    mark_l1(c, q->l1, q->h.l1_size, true);
+    (void)q2_each_snapshot(q, &len, mark_snapshot_l1, c);
+    if (!c->rebuild)
+        mark_refcounts(c);
+}
+
 static void use_refcounts(struct check *c)
 {
     struct q2 *q = c->q;
+    uint64_t before = c->r->corruptions;
 
     use(c, q->h.reftable_off, q->rt_entries * 8, "the refcount table");
-    for (uint64_t i = 0; i < q->rt_entries; i++) {
-        uint64_t before = c->r->corruptions;
-
-        if (!q->rt[i])
-            continue;
-        if (!aligned(c, q->rt[i], "a refcount block") ||
-            !use(c, q->rt[i], q->cluster_size, "a refcount block")) {
-            c->rebuild = true;
-            c->low += c->r->corruptions - before;
-        } else if (c->count[q->rt[i] >> q->cluster_bits] > 1) {
-            report(c, "the refcount block at 0x%llx is used by something else, too",
-                   (ull)q->rt[i]);
-            c->r->corruptions++;
-            c->low++;
-            c->rebuild = true;
-        }
-    }
+    for (uint64_t i = 0; i < q->rt_entries; i++)
+        if (q->rt[i])
+            use(c, q->rt[i], q->cluster_size, "a refcount block");
+    c->rebuild = c->rebuild || c->r->corruptions > before;
 }
 
 static void count_all(struct check *c)
 {
     struct q2 *q = c->q;
     struct q2_extension *e = q2_ext_find(q, Q2_EXT_CRYPTO);
+    struct pass p = {c, false};
 
+    memset(c->count, 0, c->clusters * sizeof *c->count);
     use(c, 0, q->cluster_size, "the header");
     use(c, q->h.l1_off, q->h.l1_size * 8ull, "the L1 table");
     use_l1(c, q->l1, q->h.l1_size, true);
-    use_snapshots(c);
-    use_bitmaps(c);
+    pass_snapshots(&p);
+    pass_bitmaps(&p);
     if (e && e->len >= 16)
         use(c, disk_be64(e->data), disk_be64(e->data + 8), "the LUKS header");
-    use_refcounts(c);
+    if (!c->rebuild)
+        use_refcounts(c);
 }
 
-/* ---- refcounts anew -------------------------------------------------- */
-
-static void forget_refcounts(struct q2 *q)
-{
-    for (size_t i = 0; i < q->blocks.len; i++) {
-        q->ndirty -= q->blocks.data[i]->dirty_any;
-        free(q->blocks.data[i]->data);
-        free(q->blocks.data[i]);
-    }
-    q->blocks.len = q->spare.len = 0;
-    q->dropped.len = q->waiting.len = q->later.len = 0;
-    q->packed = 0;
-    for (uint64_t i = 0; i <= q->owner_mask && q->owner; i++)
-        if (q->owner[i].kind == Q2_OWN_REFBLOCK || q->owner[i].kind == Q2_OWN_REFTABLE)
-            q2_disown(q, q->owner[i].cluster << q->cluster_bits, 1), i = (uint64_t)-1;
-}
-
-/* Blocks and table behind the last used cluster; what is counted goes in. */
+/* Where refcounts lie is no use of their clusters when they go elsewhere. */
 static int rebuild(struct check *c)
 {
-    struct q2 *q = c->q;
-    uint64_t per = UINT64_C(1) << q->ref_bits, end = c->clusters, first, blocks = 0, table = 0;
-
-    /* the old ones are no use of their clusters any more */
-    memset(c->count, 0, c->clusters * sizeof *c->count);
     struct disk_check_result silent = {0}, *real = c->r;
+
+    report(c, "all refcounts are made anew");
     c->r = &silent;
-    uint64_t *rt = q->rt, entries = q->rt_entries;
-    q->rt_entries = 0;
+    mark_all(c);
     count_all(c);
-    q->rt_entries = entries;
     c->r = real;
-    while (end && !c->count[end - 1])
-        end--;
-    first = end;
-    for (;;) {
-        uint64_t all = first + blocks + table;
-        uint64_t need = (all + per - 1) / per;
-        uint64_t need_table = (need * 8 + q->cluster_size - 1) >> q->cluster_bits;
-
-        if (need <= blocks && need_table <= table)
-            break;
-        blocks = need;
-        table = need_table;
-    }
-    if (table << q->cluster_bits > Q2_MAX_REFTABLE_BYTES)
-        return -EFBIG;
-    forget_refcounts(q);
-    free(rt);
-    free(q->rb);
-    q->rt_entries = table << (q->cluster_bits - 3);
-    q->rt = base_zalloc(q->rt_entries * 8);
-    q->rb = base_zalloc(q->rt_entries * sizeof *q->rb);
-    for (uint64_t i = 0; i < blocks; i++) {
-        uint64_t off = (first + i) << q->cluster_bits;
-        struct q2_table *b = q2_table_new(q, off, (uint32_t)i, true);
-
-        for (uint64_t k = i * per; k < (i + 1) * per && k < first + blocks + table; k++)
-            q2_ref_store(b->data, q->ref_order, k - i * per, k < first ? c->count[k] : 1);
-        base_vec_push(&q->blocks, b);
-        q->rb[i] = b;
-        q->rt[i] = off;
-        if (!q2_own(q, off, q->cluster_size, Q2_OWN_REFBLOCK, (uint32_t)i))
-            return -EIO;
-        q2_table_dirty(q, b, 0, (uint32_t)q->cluster_size);
-    }
-    q->h.reftable_off = (first + blocks) << q->cluster_bits;
-    q->h.reftable_clusters = (uint32_t)table;
-    if (!q2_own(q, q->h.reftable_off, q->rt_entries * 8, Q2_OWN_REFTABLE, 0))
-        return -EIO;
-    q->rt_dirty = q->rt_moved = true;
-    q->rt_old_off = q->rt_old_len = 0;
-    q->end = q->scan_end = first + blocks + table;
-    q->scan = 1;
-    return 0;
+    c->r->leaks_fixed = c->r->leaks;
+    return q2_rebuild_refcounts(c->q, c->count, c->clusters);
 }
 
 /* ---- comparing ------------------------------------------------------- */
 
-static int ref_set(struct check *c, uint64_t cluster, uint64_t have, uint64_t want)
+static int ref_set(struct check *c, uint64_t cluster, uint64_t want)
 {
     struct q2 *q = c->q;
-    struct q2_table *b = q->rb[cluster >> q->ref_bits];
+    uint64_t at = cluster >> q->ref_bits;
+    struct q2_table *b = at < q->rt_entries ? q->rb[at] : NULL;
     uint64_t i = cluster & ((UINT64_C(1) << q->ref_bits) - 1);
 
     if (!b)
         return -ENOENT; /* no block counts it: all anew */
+    if (want > q2_ref_max(q)) /* at least it is not free */
+        want = q2_ref_max(q);
     q2_ref_store(b->data, q->ref_order, i, want);
-    if (q2_ref_load(b->data, q->ref_order, i) != want)
-        return -ERANGE;
     q2_table_dirty(q, b, (uint32_t)((i << q->ref_order) / 8), 1);
     return 0;
 }
 
-static void compare(struct check *c, bool fix_leaks, bool fix_all)
+static void compare_one(struct check *c, uint64_t i, uint64_t want)
+{
+    bool fix_all = c->repair == DISK_REPAIR_ALL;
+    uint64_t have;
+
+    if (q2_ref_get(c->q, i, &have) < 0 || have == want)
+        return;
+    report(c, "%s: cluster %llu has refcount %llu, used %llu times",
+           have > want ? "leak" : "corruption", (ull)i, (ull)have, (ull)want);
+    if (have > want) {
+        c->r->leaks++;
+        if (c->repair && !ref_set(c, i, want))
+            c->r->leaks_fixed++;
+    } else {
+        c->r->corruptions++;
+        if (fix_all && ref_set(c, i, want) < 0)
+            c->rebuild = true;
+    }
+}
+
+/* Also what is counted behind the end of the file: it would be lost when the file grows there. */
+static void compare(struct check *c)
 {
     struct q2 *q = c->q;
+    uint64_t per = UINT64_C(1) << q->ref_bits, have, end;
 
-    for (uint64_t i = 0; i < c->clusters; i++) {
-        uint64_t have, want = c->count[i];
-        int r = q2_ref_get(q, i, &have);
-
-        if (want)
-            c->r->image_end = (i + 1) << q->cluster_bits;
-        if (r < 0) {
+    for (uint64_t i = 0; i < c->clusters || i >> q->ref_bits < q->rt_entries; i = end) {
+        end = ((i >> q->ref_bits) + 1) << q->ref_bits;
+        if (i >= c->clusters && !q->rt[i >> q->ref_bits])
+            continue;
+        if (q2_ref_get(q, i, &have) < 0) {
             report(c, "the refcount of cluster %llu cannot be read", (ull)i);
             c->r->errors++;
-            i |= (UINT64_C(1) << q->ref_bits) - 1;
             continue;
         }
-        if (have == want)
-            continue;
-        report(c, "%s: cluster %llu has refcount %llu, used %llu times",
-               have > want ? "leak" : "corruption", (ull)i, (ull)have, (ull)want);
-        if (have > want) {
-            c->r->leaks++;
-            if ((fix_leaks || fix_all) && !ref_set(c, i, have, want))
-                c->r->leaks_fixed++;
-        } else {
-            c->r->corruptions++;
-            c->low++;
-            if (fix_all && ref_set(c, i, have, want) < 0)
-                c->rebuild = true;
+        for (uint64_t k = i; k < i + per && (k < c->clusters || i >> q->ref_bits < q->rt_entries);
+             k++) {
+            if (k < c->clusters && c->count[k])
+                c->r->image_end = (k + 1) << q->cluster_bits;
+            compare_one(c, k, k < c->clusters ? c->count[k] : 0);
         }
     }
 }
@@ -396,7 +559,7 @@ static bool flag_found(struct check *c, const char *what, uint64_t i, uint64_t e
     report(c, "%s: %s %llu says that its refcount is %sone", set ? "corruption" : "leak", what,
            (ull)i, set ? "" : "not ");
     if (set) {
-        c->flags++;
+        c->r->corruptions++;
         return c->repair == DISK_REPAIR_ALL;
     }
     c->r->leaks++;
@@ -413,13 +576,19 @@ static int fix_l2(struct check *c, uint64_t i)
     if (r < 0 || !(t = q->l2[i]))
         return r;
     for (uint64_t e = 0; e < UINT64_C(1) << q->l2_bits; e++) {
-        uint64_t entry, bitmap;
+        uint64_t entry, bitmap, cluster = (i << q->l2_bits) + e;
 
-        q2_entry_get(q, (i << q->l2_bits) + e, &entry, &bitmap);
+        q2_entry_get(q, cluster, &entry, &bitmap);
+        if (entry_fault(c, cluster, entry, bitmap)) { /* told of when it was counted */
+            entry_mend(q, cluster, &entry, &bitmap);
+            if (c->repair == DISK_REPAIR_ALL)
+                q2_entry_put(q, t, cluster, entry, bitmap);
+            continue;
+        }
         if (entry & Q2_COMPRESSED || q->data != q->file || !flag_wrong(c, entry))
             continue;
-        if (flag_found(c, "guest cluster", (i << q->l2_bits) + e, entry))
-            q2_entry_put(q, t, (i << q->l2_bits) + e, entry ^ Q2_COPIED, bitmap);
+        if (flag_found(c, "guest cluster", cluster, entry))
+            q2_entry_put(q, t, cluster, entry ^ Q2_COPIED, bitmap);
     }
     return 0;
 }
@@ -430,7 +599,7 @@ static int check_flags(struct check *c)
     int r = 0;
 
     for (uint64_t i = 0; i < q->h.l1_size && !r; i++) {
-        if (!(q->l1[i] & Q2_OFFSET_MASK) || q->l1[i] & Q2_OFFSET_MASK & (q->cluster_size - 1))
+        if (!l2_of(c, q->l1[i], true))
             continue;
         if (flag_wrong(c, q->l1[i])) {
             if (flag_found(c, "L1 entry", i, q->l1[i]))
@@ -446,21 +615,49 @@ static int check_flags(struct check *c)
 
 /* ---- all together ---------------------------------------------------- */
 
-static int finish(struct check *c)
+static int look(struct check *c)
 {
-    struct q2 *q = c->q;
-    uint64_t left;
-    int r = q2_commit_all(q);
+    bool fix = c->repair == DISK_REPAIR_ALL;
+    int r = 0;
+
+    mark_all(c);
+    count_all(c);
+    if (!c->rebuild)
+        compare(c);
+    if (c->rebuild && fix)
+        r = rebuild(c);
+    return r ? r : check_flags(c);
+}
+
+/* Two guest clusters may have shared a table's clusters, a refcount may be too narrow: only another
+ * look says what is left. */
+static int look_again(struct check *c)
+{
+    struct disk_check_result left = {0}, *real = c->r;
+    enum disk_repair repair = c->repair;
+    uint64_t length;
+    int r = disk_file_length(c->q->file, &length);
 
     if (r < 0)
         return r;
-    if (c->repair == DISK_REPAIR_ALL) {
-        c->r->corruptions_fixed += c->low + c->flags;
-        left = c->r->corruptions - c->r->corruptions_fixed + c->r->errors;
-        if (!left && q->h.incompatible & (Q2_DIRTY | Q2_CORRUPT)) {
-            q->h.incompatible &= ~(uint64_t)(Q2_DIRTY | Q2_CORRUPT);
-            r = q2_header_write(q);
-        }
+    free(c->count);
+    free(c->mark);
+    c->clusters = (length + c->q->cluster_size - 1) >> c->q->cluster_bits;
+    c->count = base_zalloc((c->clusters + 1) * sizeof *c->count);
+    c->mark = base_zalloc(c->clusters + 1);
+    c->r = &left;
+    c->rebuild = false;
+    c->repair = DISK_REPAIR_NONE;
+    r = look(c);
+    c->r = real;
+    c->repair = repair;
+    if (left.corruptions < real->corruptions)
+        real->corruptions_fixed = real->corruptions - left.corruptions;
+    real->errors = left.errors > real->errors ? left.errors : real->errors;
+    if (!r && !left.corruptions && !left.errors &&
+        c->q->h.incompatible & (Q2_DIRTY | Q2_CORRUPT)) {
+        c->q->h.incompatible &= ~(uint64_t)(Q2_DIRTY | Q2_CORRUPT);
+        r = q2_header_write(c->q);
     }
     return r;
 }
@@ -468,22 +665,16 @@ static int finish(struct check *c)
 static int check_inside(struct check *c)
 {
     struct q2 *q = c->q;
-    bool fix = c->repair == DISK_REPAIR_ALL;
-    int r = 0;
+    int r;
 
     c->r->clusters = (q->h.size >> q->cluster_bits) + (q2_in_cluster(q, q->h.size) != 0);
-    count_all(c);
-    if (!c->rebuild)
-        compare(c, c->repair != DISK_REPAIR_NONE, fix);
-    if (c->rebuild && fix) {
-        report(c, "all refcounts are made anew");
-        r = rebuild(c);
-        c->r->leaks_fixed = c->r->leaks;
-    }
-    if (!r)
-        r = check_flags(c);
-    c->r->corruptions += c->flags;
-    return r ? r : c->repair ? finish(c) : 0;
+    r = look(c);
+    if (!r && c->repair)
+        r = q2_commit_all(q);
+    if (!r && c->repair == DISK_REPAIR_ALL &&
+        (c->r->corruptions || c->r->leaks || q->h.incompatible & (Q2_DIRTY | Q2_CORRUPT)))
+        r = look_again(c);
+    return r;
 }
 
 int q2_check(struct disk *d, enum disk_repair repair, struct disk_check_result *result)
@@ -506,8 +697,10 @@ int q2_check(struct disk *d, enum disk_repair repair, struct disk_check_result *
     }
     if (!r) {
         c.count = base_zalloc((c.clusters + 1) * sizeof *c.count);
+        c.mark = base_zalloc(c.clusters + 1);
         r = check_inside(&c);
         free(c.count);
+        free(c.mark);
     }
     q2_open_gate(q);
     return r;

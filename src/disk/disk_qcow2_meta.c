@@ -253,7 +253,7 @@ int q2_l2_for_write(struct q2 *q, uint64_t index, struct q2_table **t)
 
     if (q->l1[index] & Q2_OFFSET_MASK && !q->l2[index])
         return -EAGAIN;
-    if (!(q->l1[index] & Q2_COPIED))
+    if (!(q->l1[index] & Q2_COPIED) || !(q->l1[index] & Q2_OFFSET_MASK))
         r = l2_renew(q, index);
     *t = q->l2[index];
     return r;

@@ -76,8 +76,8 @@ static int read_snap(struct q2 *q, uint64_t *at, struct snap *s)
         s->disk_size = disk_be64(s->extra + 8);
     if (!r && s->extra_len >= 24)
         s->icount = disk_be64(s->extra + 16);
-    if (!r && s->disk_size > DISK_MAX_SIZE)
-        r = -EINVAL;
+    if (!r && s->disk_size > (uint64_t)Q2_MAX_L1_BYTES / 8 << (q->cluster_bits + q->l2_bits))
+        r = -EINVAL; /* no L1 table that we read could hold it */
     *at += HEAD + s->extra_len;
     r = r ? r : read_text(q, *at, id_len, &s->id);
     r = r ? r : read_text(q, *at + id_len, name_len, &s->name);

@@ -216,7 +216,7 @@ static int choose_host(struct alloc_write *w)
 
     w->own = is_own(q, w->entry);
     w->host = w->entry & Q2_OFFSET_MASK;
-    if (q->data != q->file) {
+    if (q->data != q->file && !w->own) {
         w->host = w->cluster << q->cluster_bits;
     } else if (!w->own) {
         w->host = q2_alloc(q, 1, &w->zero, &r);

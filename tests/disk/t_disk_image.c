@@ -329,6 +329,86 @@ static void test_repair(void)
     result(!run("qemu-img check i.qcow2") && still_filled(), "a lost refcount block");
 }
 
+/* One entry damaged; repaired it is sound, for qemu-img too, can be written, and guest cluster 20
+ * reads as zero. */
+static void repaired(uint64_t at, uint64_t entry, uint64_t corruptions, const char *name)
+{
+    static const uint8_t zeros[CLUSTER];
+    uint8_t buf[CLUSTER];
+    struct disk_check_result r;
+    struct disk *d;
+    bool ok;
+
+    put_word(at, entry);
+    r = check(DISK_REPAIR_NONE);
+    ok = r.corruptions == corruptions;
+    r = check(DISK_REPAIR_ALL);
+    ok = ok && r.corruptions_fixed == r.corruptions;
+    r = check(DISK_REPAIR_NONE);
+    ok = ok && !r.corruptions && !r.leaks && !run("qemu-img check i.qcow2") && still_filled();
+    d = image(0, false);
+    ok = ok && d && !disk_read(d, 20 * CLUSTER, buf, CLUSTER) && !memcmp(buf, zeros, CLUSTER) &&
+         !disk_write(d, 20 * CLUSTER, buf, CLUSTER);
+    result(ok && !disk_close_result(d) && !run("qemu-img check i.qcow2"), name);
+}
+
+/* What fuzzing found, mostly. */
+static void test_entries(void)
+{
+    static const uint64_t copied = UINT64_C(1) << 63;
+    struct base_text error = {0};
+    struct disk *d, *s;
+
+    filled((struct disk_create_options){0});
+    repaired(l2_off() + 20 * 8, word(40) | copied, 1, "data in the L1 table");
+    filled((struct disk_create_options){0});
+    repaired(l2_off() + 20 * 8, block_off() | copied, 1, "data in a refcount block");
+    filled((struct disk_create_options){0});
+    repaired(l2_off() + 20 * 8, copied, 0, "an entry of a flag alone");
+    filled((struct disk_create_options){0});
+    repaired(l2_off() + 20 * 8, (UINT64_C(1) << 40) | copied, 1, "data behind the end of the file");
+    filled((struct disk_create_options){0});
+    repaired(l2_off() + 20 * 8, (UINT64_C(77) << 9) | copied, 1, "data that is at no cluster");
+    filled((struct disk_create_options){.version = 2});
+    repaired(l2_off() + 20 * 8, word(40) | copied, 1, "data in the L1 table, version 2");
+
+    create(64 * MIB, (struct disk_create_options){.cluster_size = 4096});
+    put_word(word(40) + 8, copied);
+    d = image(0, false);
+    result(d && !disk_write(d, 3 * MIB, "x", 1) && !disk_close_result(d) &&
+               !run("qemu-img check i.qcow2"), "an L1 entry of a flag alone is none");
+
+    filled((struct disk_create_options){.cluster_size = 4096});
+    put_word(word(40) + 8, word(word(40)));
+    result(check(DISK_REPAIR_NONE).corruptions, "one L2 table in two L1 entries");
+    check(DISK_REPAIR_ALL);
+    d = image(0, false);
+    result(d && !disk_close_result(d) && !check(DISK_REPAIR_NONE).corruptions && still_filled(),
+           "the second is taken away, and the image can be written to");
+
+    filled((struct disk_create_options){0});
+    put(block_off() + 2 * 20000, "\0\1", 2);
+    result(check(DISK_REPAIR_NONE).leaks == 1 && check(DISK_REPAIR_ALL).leaks_fixed == 1 &&
+               !check(DISK_REPAIR_NONE).leaks, "a refcount behind the end of the file");
+
+    filled((struct disk_create_options){0});
+    d = image(0, false);
+    disk_snapshot_create(d, "one", NULL);
+    disk_close(d);
+    put_word(word(64) + 48, UINT64_C(1) << 61); /* size of the disk in it */
+    d = image(1, false);
+    result(d && disk_snapshot_open(d, "one", &s, &error) < 0 && error.len,
+           "a snapshot of a disk without bound");
+    disk_close(d);
+    base_text_free(&error);
+
+    close(open("base", O_CREAT | O_WRONLY, 0644));
+    create(MIB, (struct disk_create_options){.backing = "base", .backing_format = "raw"});
+    put(word(8), "b\n\33[m", 4);
+    d = image(1, false);
+    result(!d && !strpbrk(why.data, "\n\33"), "names with control characters stay one plain line");
+}
+
 static void test_dirty(void)
 {
     struct disk *d;
@@ -449,6 +529,7 @@ int main(void)
     test_overlap();
     test_allocator();
     test_repair();
+    test_entries();
     test_dirty();
     test_tree();
     test_resize();
