@@ -81,8 +81,16 @@ struct input {
 static BASE_VEC(struct input) inputs;
 static unsigned failed;
 
+static uint64_t number(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+
+    return text && *text ? strtoull(text, NULL, 0) : otherwise;
+}
+
 /* ---- what goes wrong ------------------------------------------------- */
 
+static uint64_t slow; /* ns: inputs that take more are told of */
 static char at_work[256]; /* what is to be said of the input in work if it is the last */
 
 static void say(const char *what)
@@ -127,13 +135,18 @@ static bool try(const uint8_t *data, size_t n, const char *name)
 {
     struct base_text why = {0};
     uint8_t *exact = base_alloc(n ? n : 1); /* a sanitizer sees reads behind it */
+    uint64_t begin;
     bool ok;
 
     memcpy(exact, data, n);
     snprintf(at_work, sizeof at_work, "not ok - %s", name);
     alarm(fuzz_target.seconds ? fuzz_target.seconds : SECONDS);
+    begin = base_thread_cpu_ns();
     ok = fuzz_target.one(exact, n, &why);
     alarm(0);
+    if (slow && base_thread_cpu_ns() - begin > slow)
+        printf("# %s: %llu ms\n", name,
+               (unsigned long long)(base_thread_cpu_ns() - begin) / 1000000);
     if (!ok)
         printf("not ok - %s: %s\n", name, why.data ? why.data : "failed");
     failed += !ok;
@@ -218,13 +231,6 @@ static bool run_seed(uint64_t seed, uint8_t *data)
     return try(data, make_from(seed, data), name);
 }
 
-static uint64_t number(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-
-    return text && *text ? strtoull(text, NULL, 0) : otherwise;
-}
-
 static void run_many(uint8_t *data)
 {
     const char *longer = getenv("TEST_LONG");
@@ -237,6 +243,7 @@ static void run_many(uint8_t *data)
     printf("# inputs made from seed %llu on\n", (unsigned long long)first);
     while (n < runs && (!seconds || base_now_ns() - begin < seconds * 1000000000))
         run_seed(first + n++, data);
+    printf("# %llu inputs done\n", (unsigned long long)n);
     if (!failed)
         printf("ok - %llu inputs made from seed %llu on\n", (unsigned long long)n,
                (unsigned long long)first);
@@ -269,6 +276,7 @@ int main(int argc, char **argv)
     char corpus[4096];
 
     snprintf(corpus, sizeof corpus, "%s/fuzz/%s", tests ? tests : FUZZ_TESTS, fuzz_target.name);
+    slow = number("FUZZ_SLOW", 0) * 1000000;
     watch();
     if (fuzz_target.begin)
         fuzz_target.begin();
