@@ -6,9 +6,9 @@
  *     result LABEL WALL CPU
  *
  * in nanoseconds per operation, of the cheapest batch: the first batch pays for translation,
- * and on a machine with other work to do the cheapest is the least disturbed. CPU is that of the
- * whole process and of the children it has waited for. Every other line says what was done and
- * is the same on every machine, or one of them does not do it.
+ * and on a machine with other work to do the cheapest is the least disturbed. (os_scale.h: the
+ * median one.) CPU is that of the whole process and of the children it has waited for. Every
+ * other line says what was done and is the same on every machine, or one of them does not do it.
  *
  * usage: PROGRAM N BATCHES [PROGRAM-TO-START]
  */
@@ -29,6 +29,9 @@ struct os_time {
 
 static long os_n;
 static int os_batches;
+static int os_median;
+
+enum { OS_BATCHES_MAX = 1000 };
 
 static inline void os_die(const char *what)
 {
@@ -40,7 +43,7 @@ static inline void os_arguments(int argc, char **argv)
 {
     os_n = argc > 1 ? atol(argv[1]) : 0;
     os_batches = argc > 2 ? atoi(argv[2]) : 0;
-    if (os_n < 1 || os_batches < 1) {
+    if (os_n < 1 || os_batches < 1 || os_batches > OS_BATCHES_MAX) {
         fprintf(stderr, "usage: %s N BATCHES [PROGRAM-TO-START]\n", argv[0]);
         exit(2);
     }
@@ -70,25 +73,30 @@ static inline struct os_time os_now(void)
     return now;
 }
 
-/* The cheapest of os_batches calls of batch(n), per operation. */
+static inline int os_less(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* The cheapest of os_batches calls of batch(n), or the median one, per operation. */
 static inline void os_measure(const char *label, void (*batch)(long n))
 {
-    struct os_time best = {0, 0};
+    static double wall[OS_BATCHES_MAX], cpu[OS_BATCHES_MAX];
+    int which = os_median ? os_batches / 2 : 0;
 
     for (int i = 0; i < os_batches; i++) {
         struct os_time from = os_now(), to;
-        double wall, cpu;
 
         batch(os_n);
         to = os_now();
-        wall = (to.wall - from.wall) / (double)os_n;
-        cpu = (to.cpu - from.cpu) / (double)os_n;
-        if (i == 0 || wall < best.wall)
-            best.wall = wall;
-        if (i == 0 || cpu < best.cpu)
-            best.cpu = cpu;
+        wall[i] = (to.wall - from.wall) / (double)os_n;
+        cpu[i] = (to.cpu - from.cpu) / (double)os_n;
     }
-    printf("result %s %.1f %.1f\n", label, best.wall, best.cpu);
+    qsort(wall, (size_t)os_batches, sizeof *wall, os_less);
+    qsort(cpu, (size_t)os_batches, sizeof *cpu, os_less);
+    printf("result %s %.1f %.1f\n", label, wall[which], cpu[which]);
 }
 
 #endif

@@ -206,10 +206,19 @@ struct ir_guest {
 struct ir_reservation {
     uint64_t addr, value, version;
 };
-/* Versions of unconstrained reservations, hashed by address; every successful
- * SC bumps its entry. Shared by all executors. */
-enum { IR_RES_VERSIONS = 1024 };
-extern _Atomic uint32_t ir_res_versions[IR_RES_VERSIONS];
+/* Versions of unconstrained reservations, hashed by address. Shared by all executors.
+ * Once watched is not 0, every successful SC bumps its entry, behind its store and
+ * after it has looked at watched. Until then nobody compares versions, and a constrained
+ * SC need not touch a second word that all threads fight for. */
+enum { IR_RES_VERSIONS = 1024, IR_RES_WATCHED = -64 }; /* offset of watched from version */
+struct ir_res_table {
+    _Alignas(64) _Atomic uint32_t watched;
+    _Alignas(64) _Atomic uint32_t version[IR_RES_VERSIONS];
+};
+extern struct ir_res_table ir_res;
+/* From now on versions are compared: before code for an SC that is not constrained is
+ * made, and in the interpreter. What is reserved already is lost. Any thread. */
+void ir_res_watch(void);
 static inline uint32_t ir_res_hash(uint64_t addr)
 {
     return (uint32_t)(addr >> 3) & (IR_RES_VERSIONS - 1);

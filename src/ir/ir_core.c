@@ -2,9 +2,30 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "ir/ir_priv.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
-_Atomic uint32_t ir_res_versions[IR_RES_VERSIONS];
+struct ir_res_table ir_res;
+_Static_assert((int)offsetof(struct ir_res_table, watched) -
+                   (int)offsetof(struct ir_res_table, version) == IR_RES_WATCHED, "as code has it");
+
+/* An SC that has looked at watched before it was set has bumped nothing, and its store
+ * may have come after an LR whose SC will compare: so every version changes once. Whoever
+ * comes meanwhile waits for that. */
+void ir_res_watch(void)
+{
+    static _Atomic uint32_t done;
+    if (base_likely(atomic_load(&done)))
+        return;
+    if (atomic_exchange(&ir_res.watched, 1)) {
+        while (!atomic_load(&done))
+            ;
+        return;
+    }
+    for (unsigned i = 0; i < IR_RES_VERSIONS; i++)
+        atomic_fetch_add(&ir_res.version[i], 1);
+    atomic_store(&done, 1);
+}
 
 /* ---- tables ---------------------------------------------------------- */
 

@@ -179,8 +179,9 @@ static bool ir_do_lr(struct ir_run *x, const struct ir_ins *i, uint64_t *v)
     uint64_t version;
 
     if (addr & (size - 1)) return ir_end_align(x, addr);
+    ir_res_watch(); /* its SC may be alone in another function */
     /* the version first: an SC between the two then shows */
-    version = atomic_load_explicit(&ir_res_versions[ir_res_hash(addr)], memory_order_acquire);
+    version = atomic_load_explicit(&ir_res.version[ir_res_hash(addr)], memory_order_acquire);
     if ((i->aux & IR_SEQ_CST) == IR_SEQ_CST) atomic_thread_fence(memory_order_seq_cst);
     if (!ir_do_load(x, addr, size, v)) return false;
     atomic_thread_fence(memory_order_acquire);
@@ -194,11 +195,12 @@ static bool ir_do_sc(struct ir_run *x, const struct ir_ins *i, uint64_t *failed)
 {
     uint64_t addr = x->v[i->a], old, expected;
     unsigned ty = ir_ty(x->f, i->b);
-    _Atomic uint32_t *version = &ir_res_versions[ir_res_hash(addr)];
+    _Atomic uint32_t *version = &ir_res.version[ir_res_hash(addr)];
 
     if (addr & (ir_bits(ty) / 8 - 1)) return ir_end_align(x, addr);
     expected = x->res->value & ir_mask(ty);
     *failed = 1;
+    ir_res_watch();
     if (x->res->addr == addr &&
         (i->aux & IR_SC_CONSTRAINED || atomic_load(version) == x->res->version)) {
         if (!ir_do_rmw(x, addr, ty, -1, x->v[i->b], expected, &old)) return false;

@@ -147,6 +147,8 @@ bool jit_hash_ranges(struct jit *j, const struct jit_range *r, unsigned n, uint6
 
 /* ---- forming --------------------------------------------------------- */
 
+enum { RESERVED_MAX = 64 }; /* IR instructions from an LR to its SC */
+
 struct form {
     struct jit *j;
     struct ir_func *f;
@@ -199,6 +201,15 @@ static bool follow(struct form *m, ir_ref target)
     return false;
 }
 
+/* Is an LR the last that reached memory? Then its SC should come into the same region:
+ * only there does it show that nothing is between the two (rv_lift_mem.c). */
+static bool reserved(const struct form *m)
+{
+    const struct ir_func *f = m->f;
+    return f->last_mem >= IR_BIAS && f->ins[f->last_mem].op == IR_LR &&
+           f->nins - f->last_mem < RESERVED_MAX;
+}
+
 /* Acts on the control flow of the instruction at m->pc. Returns true if the
  * region continues at m->pc, false if it has ended. */
 static bool flow(struct form *m, const struct ir_flow *w)
@@ -223,7 +234,7 @@ static bool flow(struct form *m, const struct ir_flow *w)
         poll_if_backward(m, target);
         ir_emit(f, IR_SIDE, IR_NONE, back, w->cond, target, 0);
         m->pc = next;
-        if (back || ++m->sides >= m->max_sides || has_region(m, next)) {
+        if (back || ((++m->sides >= m->max_sides || has_region(m, next)) && !reserved(m))) {
             exit_to(f, IR_EXIT_JUMP, ir_kaddr(f, next), IR_NIL);
             return false;
         }

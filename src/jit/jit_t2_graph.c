@@ -25,12 +25,14 @@
 
 /* ---- lifting --------------------------------------------------------- */
 
-/* Helpers that change the state, and a changed rounding mode: not in tier 2. */
+/* Helpers that change the state, and a changed rounding mode: not in tier 2. Nor LR and
+ * SC: between them is a branch, and only in a region of tier 1, which goes through it,
+ * shows that the pair is constrained; what is not makes every SC dearer (ir_res_watch). */
 static bool foreign(const struct ir_func *f, ir_ref from)
 {
     for (ir_ref r = from; r < f->nins; r++) {
         const struct ir_ins *i = &f->ins[r];
-        if (i->op == IR_RMSET)
+        if (i->op == IR_RMSET || i->op == IR_LR || i->op == IR_SC)
             return true;
         if (i->op == IR_HELPER && (f->guest->helpers[i->aux].effects & IR_HELPER_STATE))
             return true;

@@ -825,7 +825,8 @@ static void jg_start(struct jg_state *s, uint64_t seed)
         s->res.addr = JG_BUFFER + 8;
         memcpy(&s->res.value, ram + 8, 8);
     }
-    memset((void *)ir_res_versions, 0, sizeof ir_res_versions);
+    ir_res_watch();
+    memset((void *)ir_res.version, 0, sizeof ir_res.version);
 }
 
 void jg_run(struct jit_vcpu *v, const struct jg_program *p, uint64_t base, struct jg_result *r)

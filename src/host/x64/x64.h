@@ -25,7 +25,7 @@ enum x64_const {
     /* byte tables: MXCSR flags to IR flags (64), back (32), IR rounding mode to
      * MXCSR.RC (8) */
     X64_K_FLAGS = 8, X64_K_UNFLAGS = 12, X64_K_ROUND = 14,
-    X64_K_VERSIONS = 15 /* address of ir_res_versions */
+    X64_K_VERSIONS = 15 /* address of ir_res.version */
 };
 
 /* MXCSR flag bits (IE ZE OE UE PE; DE dropped) to IR flags, and back; IR

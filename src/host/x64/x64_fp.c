@@ -63,7 +63,7 @@ void x64_vcpu_init(struct jit_vcpu *v)
         unflags[n] = (uint8_t)x64_flags_to_mxcsr(n);
     for (unsigned n = 0; n < 8; n++)
         round[n] = (uint8_t)x64_round_to_mxcsr(n);
-    v->host_const[X64_K_VERSIONS][0] = (uintptr_t)ir_res_versions;
+    v->host_const[X64_K_VERSIONS][0] = (uintptr_t)ir_res.version;
 }
 
 /* ---- helpers --------------------------------------------------------- */

@@ -288,10 +288,10 @@ static struct x64_mem x64_res(const struct x64_t1 *t, size_t field)
     return x64_vcpu((int32_t)t->f->guest->res_offset + (int32_t)field - JIT_STATE_BIAS);
 }
 
-/* y = &ir_res_versions, x = index of the address in ra; gives the element. */
+/* y = ir_res.version, x = index of the address in ra; gives the element. */
 static struct x64_mem x64_version(struct x64_t1 *t, unsigned ra, unsigned x, unsigned y)
 {
-    x64_rm(&t->out, 0x8b, 1, y, x64_vcpu(X64_VCPU_DISP(host_const) + 16 * X64_K_VERSIONS));
+    x64_rm(&t->out, 0x8b, 1, y, x64_const(X64_K_VERSIONS));
     x64_alu_ri(&t->out, ALU_AND, 0, x, IR_RES_VERSIONS - 1);
     x64_shift_i(&t->out, SH_SHR, 1, x, 3);
     x64_mov_reg(t, x, ra);
@@ -323,6 +323,13 @@ static bool x64_lr(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
     return true;
 }
 
+/* The version at y[x] is another now. */
+static void x64_bump(struct x64_t1 *t, unsigned x, unsigned y)
+{
+    x64_rm(&t->out, 0xff, 0, 0, (struct x64_mem){(uint8_t)y, (uint8_t)x, 2, 0}); /* inc */
+    x64_lock_prefix(t);
+}
+
 static bool x64_sc(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 {
     unsigned ty = x64_ins(t, i->b)->ty, d, ra, rb, x, y, map;
@@ -347,8 +354,20 @@ static bool x64_sc(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
     map = x64_map(t);
     x64_mov_mi(&t->out, 1, x64_res(t, offsetof(struct ir_reservation, addr)), 1);
     done = t->out.p;
-    x64_rm(&t->out, 0xff, 0, 0, (struct x64_mem){(uint8_t)y, (uint8_t)x, 2, 0}); /* inc */
-    x64_lock_prefix(t);
+    if (i->aux & IR_SC_CONSTRAINED) {
+        uint32_t label;
+
+        x64_cold_begin(t);
+        x64_bump(t, x, y);
+        x64_version(t, ra, x, y);
+        label = x64_cold_end(t);
+        x64_jcc(t, CC_NE, JIT_RELOC_PC32_SECTION, JIT_COLD, label);
+        x64_alu_mi(&t->out, ALU_CMP, 0, x64_at(y, IR_RES_WATCHED), 0);
+        x64_rm(&t->out, 0x8b, 1, y, x64_const(X64_K_VERSIONS));
+    } else {
+        ir_res_watch();
+        x64_bump(t, x, y);
+    }
     x64_mov_imm(&t->out, d, 0);
     x64_jcc_short(t, CC_NE, done);
     x64_cmpxchg(t, w, ra, rb, map);
@@ -358,8 +377,8 @@ static bool x64_sc(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
         x64_alu_rm(&t->out, ALU_CMP, 0, RAX,
                    x64_res(t, offsetof(struct ir_reservation, version)));
         x64_rm(&t->out, 0x8b, 0, RAX, (struct x64_mem){(uint8_t)y, (uint8_t)x, 2, 0});
+        x64_version(t, ra, x, y);
     }
-    x64_version(t, ra, x, y);
     x64_jcc_short(t, CC_NE, done);
     x64_alu_rm(&t->out, ALU_CMP, 1, ra, x64_res(t, offsetof(struct ir_reservation, addr)));
     x64_mov_imm(&t->out, d, 1);
