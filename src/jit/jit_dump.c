@@ -218,7 +218,7 @@ int jit_explain(struct jit *j, uint64_t pc, FILE *out)
     p->code.want_marks = true;
     for (unsigned i = 0; i < n; i++) {
         p->code.exits.len = 0;
-        struct jit_region *r = jit_translate(j, NULL, queue[i], true, false);
+        struct jit_region *r = jit_translate(j, NULL, queue[i], JIT_CAME_LOOKUP);
         if (!r && i == 0)
             n = 0;
         if (!r)

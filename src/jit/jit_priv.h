@@ -103,6 +103,7 @@ struct jit_region {
     uint8_t tier;            /* 1 or 2 */
     bool writable;           /* the guest could write some of its bytes */
     bool counted;            /* its entries are: by its last map */
+    bool head;               /* of a loop: made when it was jumped back to */
     bool reform;             /* the mode may be another one at its end */
     bool once;               /* has effects that cannot be undone and run again */
     _Atomic(bool) dead;      /* forgotten: not in the hash any more */
@@ -379,11 +380,18 @@ void jit_relink(struct jit *j, struct jit_region *old, struct jit_region *to);
 /* A compile of that tier was given up (lock held). */
 void jit_gave_up(struct jit *j, unsigned tier, const char *why);
 
-/* The region at key, made if need be (lock held), at length if it is a loop's,
- * with its entries counted for tier 2 if counted; NULL: nothing to fetch, see
- * p->formed.fetch_info. */
-struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t key, bool loop,
-                                 bool counted);
+/* Tier 1's region of a loop's head that was made before anybody jumped back to it: its rounds are
+ * not counted. */
+static inline bool jit_not_yet_head(const struct jit *j, const struct jit_region *r)
+{
+    return j->cfg.tier2 != JIT_TIER2_OFF && r->tier == 1 && r->code && !r->head;
+}
+/* How a region was come to: decides how long it is made and what is counted for tier 2. */
+enum jit_came { JIT_CAME_ON, JIT_CAME_BACK, JIT_CAME_CALLED, JIT_CAME_LOOKUP };
+/* The region at key, made if need be, and anew if it was jumped back to for the first time
+ * (lock held); NULL: nothing to fetch, see p->formed.fetch_info. */
+struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t key,
+                                 enum jit_came came);
 /* Interprets f, catching host faults; v's FP status is current afterwards. */
 void jit_interpret(struct jit_vcpu *v, const struct ir_func *f, const struct ir_mem *mem,
                    struct ir_end *end);

@@ -150,13 +150,27 @@ static void sample_end(struct jit *j, const struct sample *s, unsigned insns)
     j->stats.timed_insns += insns;
 }
 
-struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t key, bool loop,
-                                 bool counted)
+/* Does f end in a jump to its own beginning? The poll there counts its rounds. */
+static bool loops(const struct ir_func *f)
+{
+    uint64_t pc = jit_pc_of_key(f->key);
+    for (ir_ref r = f->nins - 1; r >= IR_BIAS && r + 2 >= f->nins; r--) {
+        const struct ir_ins *i = &f->ins[r];
+        ir_ref to = i->op == IR_SIDE ? i->b : i->op == IR_EXIT ? i->a : IR_NIL;
+        if (to != IR_NIL && ir_is_const(to) && ir_kval(f, to) == pc)
+            return true;
+    }
+    return false;
+}
+
+struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t key,
+                                 enum jit_came came)
 {
     struct jit_priv *p = j->p;
-    struct jit_region *r = jit_find(p, key);
-    if (r)
-        return r;
+    struct jit_region *r = NULL, *old = jit_find(p, key);
+    if (old && !(came == JIT_CAME_BACK && jit_not_yet_head(j, old)))
+        return old;
+    bool loop = came == JIT_CAME_BACK || came == JIT_CAME_LOOKUP;
     struct ir_func *f = p->func;
     unsigned mode = self ? jit_mode_of(self) : 0;
     struct sample sample = sample_begin(j);
@@ -167,13 +181,16 @@ struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t 
         sample.formed = base_thread_cpu_ns();
     if (j->cfg.lockstep || j->cfg.deopt_always || j->cfg.random_ra)
         verify(f);
-    p->code.count_rounds = loop; /* what is not jumped back to is no loop's */
-    p->code.count_entry = counted && j->cfg.tier2 && !jit_quiet(j, jit_pc_of_key(key));
+    p->code.count_rounds = loop && loops(f);
+    p->code.count_entry = (came == JIT_CAME_CALLED ||
+                           (came == JIT_CAME_BACK && !p->code.count_rounds)) &&
+                          j->cfg.tier2 && !jit_quiet(j, jit_pc_of_key(key));
     if (p->compiles)
         r = compile(j, self, key);
     if (!r)
         r = jit_region_new(j, &p->formed, key, 0);
     r->counted = p->code.count_entry && r->code;
+    r->head = came == JIT_CAME_BACK;
     if (!r->code || j->cfg.lockstep) {
         r->ir = jit_ir_copy(f);
         base_vec_push(&p->irs, r->ir);
@@ -181,6 +198,10 @@ struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t 
     }
     r->nguest = (uint16_t)f->nguest;
     jit_region_publish(j, r);
+    if (old) {
+        jit_relink(j, old, r);
+        jit_replace(j, old);
+    }
     jit_link_new(j, r);
     j->stats.ir_ins += f->nins - IR_BIAS;
     if (base_unlikely(sample.on))
@@ -202,16 +223,15 @@ static struct jit_region *acquire(struct jit_vcpu *v, uint64_t key, uint32_t fro
         if (r)
             return r;
     }
-    bool loop = true, counted = false; /* looked up, or so it comes */
+    enum jit_came came = JIT_CAME_LOOKUP;
     if (from != JIT_NO_EXIT) {
         const struct jit_exit *e = jit_table_at(&p->exits, from, sizeof *e);
-        loop = e->back;
-        counted = e->call;
+        came = e->back ? JIT_CAME_BACK : e->call ? JIT_CAME_CALLED : JIT_CAME_ON;
     }
     uint64_t count = p->flush_count;
     jit_code_end(v);
     pthread_mutex_lock(&p->lock);
-    struct jit_region *r = jit_translate(j, v, key, loop, counted);
+    struct jit_region *r = jit_translate(j, v, key, came);
     if (r) {
         if (from != JIT_NO_EXIT && count == p->flush_count)
             jit_link(j, from, r);
@@ -353,15 +373,16 @@ static uint32_t at_most(uint32_t n) { return n < JIT_HOT_MOST ? n : JIT_HOT_MOST
 
 /* A counter of tier 1 has run out, at the entry of a region or at a branch or call
  * that goes back: where that goes is what is hot. */
-static int after_hot(struct jit_vcpu *v, uint64_t region, bool entry)
+static int after_hot(struct jit_vcpu *v, const struct jit_region *r, bool entry)
 {
+    uint64_t region = r->key;
     uint64_t pc = *jit_pc_of(v);
     uint32_t *counter = &v->hot[jit_hot_at(pc)];
     int stop = GO_ON;
     v->jit->stats.exits_hot++;
     jit_code_end(v);
     *counter = JIT_PARAM_t2_hot; /* if it does not go back this time */
-    bool call = entry;
+    bool call = entry && !r->head;
     if (!entry) {
         stop = single_step(v);
         call = is_call(jit_thread_of(v)->single);
@@ -381,7 +402,7 @@ static int after_deopt(struct jit_vcpu *v)
     if (v->poll)
         return GO_ON; /* the loop stops there */
     if (d->hot)
-        return after_hot(v, d->region->key, d->region->counted && d->map == d->region->nmaps - 1);
+        return after_hot(v, d->region, d->region->counted && d->map == d->region->nmaps - 1);
     j->stats.exits_deopt++;
     v->deopt_count = 1 + (uint32_t)(base_rand(&jit_thread_of(v)->seed) % JIT_PARAM_deopt_every);
     return single_step(v);

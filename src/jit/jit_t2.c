@@ -241,8 +241,8 @@ static const char *request(struct jit_vcpu *v, struct jit_t2_key *k, uint64_t ta
     return NULL;
 }
 
-/* How long until it is asked for again. */
-enum { SOON = 2 * JIT_PARAM_t2_hot, RARELY = 1 << 22, NEVER = 0x7fffffff };
+/* How long until it is asked for again: an exit costs as much as some hundred rounds. */
+enum { SOON = JIT_HOT_MOST, RARELY = 1 << 22, NEVER = 0x7fffffff };
 
 /* What became no region counts several times over. */
 enum { T2_DEAR = 4 };
@@ -261,6 +261,14 @@ static bool spent(const struct jit *j)
            base_process_cpu_ns() / 100 * JIT_PARAM_t2_share;
 }
 
+/* A function is entered more often than a loop goes round before it is worth anything. The
+ * first time the counter had begun with t2_hot, then with SOON. */
+static bool enough_entries(struct jit_t2_key *k)
+{
+    k->entries += k->entries ? SOON / JIT_PARAM_t2_hot : 1;
+    return k->entries >= JIT_PARAM_t2_entries;
+}
+
 static uint32_t hot(struct jit_vcpu *v, uint64_t key, bool entry)
 {
     struct jit *j = v->jit;
@@ -273,8 +281,8 @@ static uint32_t hot(struct jit_vcpu *v, uint64_t key, bool entry)
         return SOON;
     if (k->tries >= JIT_PARAM_t2_tries || jit_t2_dry(t))
         return NEVER;
-    if (entry && j->cfg.tier2 != JIT_TIER2_ALWAYS && ++k->entries < JIT_PARAM_t2_entries)
-        return JIT_PARAM_t2_hot;
+    if (entry && j->cfg.tier2 != JIT_TIER2_ALWAYS && !enough_entries(k))
+        return SOON;
     const char *why = request(v, k, 0);
     if (why)
         give_up(j, why);
@@ -282,7 +290,7 @@ static uint32_t hot(struct jit_vcpu *v, uint64_t key, bool entry)
         k->tries = JIT_PARAM_t2_tries;
         return NEVER;
     }
-    return SOON << 2 * k->tries;
+    return SOON;
 }
 
 /* Nothing more is to be learnt from the counter at pc. */

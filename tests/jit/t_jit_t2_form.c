@@ -176,7 +176,7 @@ static bool check(const char *name, const char *text, unsigned from, const char 
     assemble(text);
     pthread_mutex_lock(&j->p->lock);
     for (int len; executed && sscanf(executed, " %u%n", &n, &len) == 1; executed += len)
-        jit_translate(j, NULL, BASE + 4 * (uint64_t)n, true, false);
+        jit_translate(j, NULL, BASE + 4 * (uint64_t)n, JIT_CAME_LOOKUP);
     struct t2_graph *g = &j->p->t2->graph;
     gave_up = jit_t2_form(j, g, j->p->t2->func, &formed, BASE + 4 * (uint64_t)from, 0);
     if (gave_up)

@@ -512,6 +512,78 @@ static void x64_t2_block_top(struct x64_t1 *t, unsigned b)
             t->c->relocs.data[x->back.data[n].reloc].addend = k->label;
 }
 
+/* The register that values of each slot would like to be in, so that what a slot has on either
+ * side of an edge is in one place: the home of pinned slots, and for the others, those used most
+ * first, homes of slots that the region leaves alone. */
+static void x64_t2_prefer(const struct x64_t1 *t, uint8_t *prefer)
+{
+    const struct x64_t2 *x = t->t2;
+    uint32_t weight[IR_MAX_SLOTS] = {0}, free = X64_GPRS | (t->fp ? (uint32_t)X64_FPRS : 0);
+    unsigned nslots = t->f->guest->nslots;
+
+    for (unsigned b = 0; b < x->nblocks; b++) {
+        unsigned depth = x->block[b].depth > 3 ? 3 : x->block[b].depth;
+
+        for (ir_ref r = x->block[b].first; r <= x->block[b].last; r++) {
+            const struct ir_ins *i = x64_ins(t, r);
+
+            if (i->op == IR_PUT || i->op == IR_GET)
+                weight[i->a] += 1u << 3 * depth;
+        }
+    }
+    free &= ~(1u << RAX | 1u << RDX | 7u << XMM0); /* what instructions ask for */
+    for (unsigned s = 0; s < nslots; s++) {
+        prefer[s] = X64_NONE;
+        if (weight[s] && (t->pinned >> s & 1)) {
+            prefer[s] = t->home[s];
+            free &= ~(1u << t->home[s]);
+        }
+    }
+    for (;;) {
+        unsigned best = nslots;
+        uint32_t of;
+
+        for (unsigned s = 0; s < nslots; s++)
+            if (weight[s] && prefer[s] == X64_NONE && (best == nslots || weight[s] > weight[best]))
+                best = s;
+        if (best == nslots)
+            return;
+        weight[best] = 0;
+        of = free & (ir_is_float(t->f->guest->slots[best].type) ? (uint32_t)X64_FPRS : X64_GPRS);
+        if (!of)
+            continue;
+        prefer[best] = (uint8_t)__builtin_ctz(of);
+        free &= ~(1u << prefer[best]);
+    }
+}
+
+/* ... and so would what is put into it, and the operand of an extension that only the slot wants. */
+static void x64_t2_slot_hints(struct x64_t1 *t)
+{
+    uint8_t prefer[IR_MAX_SLOTS];
+
+    x64_t2_prefer(t, prefer);
+    for (ir_ref r = IR_BIAS; r < t->f->nins; r++) {
+        const struct ir_ins *i = x64_ins(t, r);
+        ir_ref v = i->op == IR_PUT ? i->b : r;
+        unsigned reg;
+
+        if (i->op != IR_PUT && i->op != IR_GET)
+            continue;
+        reg = prefer[i->a];
+        for (; reg != X64_NONE && !ir_is_const(v); v = x64_ins(t, v)->a) {
+            unsigned op = x64_ins(t, v)->op;
+
+            if (x64_ref_fp(t, v) != (reg >= XMM0))
+                break;
+            if (t->val[v].hint == X64_NONE)
+                t->val[v].hint = (uint8_t)reg;
+            if (t->val[v].uses || (op != IR_SEXT && op != IR_ZEXT && op != IR_FBOX))
+                break;
+        }
+    }
+}
+
 /* Values that a header is assumed to have in registers want to be there all the time, and so
  * does what its PHIs get; the hints of inner loops count. */
 static void x64_t2_hints(struct x64_t1 *t)
@@ -519,6 +591,7 @@ static void x64_t2_hints(struct x64_t1 *t)
     struct x64_t2 *x = t->t2;
     unsigned deepest = 0;
 
+    x64_t2_slot_hints(t);
     for (unsigned b = 0; b < x->nblocks; b++)
         if (x->block[b].depth > deepest)
             deepest = x->block[b].depth;
