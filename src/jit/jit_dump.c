@@ -49,15 +49,20 @@ static unsigned host_insn(struct jit *j, const uint8_t *code, uint32_t at, uint3
     return n;
 }
 
+/* marks: of the hot section, the last first; or NULL. */
 static void dump_section(struct jit *j, const struct jit_region *r, unsigned section,
-                         bool maps, struct base_text *out)
+                         bool maps, const struct jit_code *marks, struct base_text *out)
 {
+    size_t mark = marks && section == JIT_HOT ? marks->marks.len : 0;
     const uint8_t *code = section == JIT_HOT ? r->code : r->cold;
     uint32_t len = section == JIT_HOT ? r->hot_len : r->cold_code;
     struct jit_maps m = jit_maps_of(r);
     for (uint32_t at = 0; at < len;) {
         char text[160];
         unsigned n = host_insn(j, code, at, len, text, sizeof text);
+        for (; mark && marks->marks.data[mark - 1].off <= at; mark--)
+            base_text_printf(out, "  ; %#llx\n",
+                             (unsigned long long)marks->marks.data[mark - 1].pc);
         base_text_printf(out, "  %5x  ", at);
         for (unsigned k = 0; k < n; k++)
             base_text_printf(out, "%02x", code[at + k]);
@@ -86,7 +91,7 @@ static void dump_exits(struct jit *j, const struct jit_region *r, struct base_te
 /* ---- regions --------------------------------------------------------- */
 
 void jit_dump_region(struct jit *j, FILE *out, const char *what, const struct ir_func *f,
-                     const struct jit_region *r)
+                     const struct jit_region *r, const struct jit_code *marks)
 {
     struct base_text t = {0};
     base_text_printf(&t, "; %sregion %#llx: %u guest instructions", r->tier == 2 ? "tier 2 " : "",
@@ -101,9 +106,9 @@ void jit_dump_region(struct jit *j, FILE *out, const char *what, const struct ir
         ir_print(f, &t);
     if (r->code && (strchr(what, 'h') || strchr(what, 'm'))) {
         bool maps = strchr(what, 'm');
-        dump_section(j, r, JIT_HOT, maps, &t);
+        dump_section(j, r, JIT_HOT, maps, marks, &t);
         base_text_printf(&t, "  cold:\n");
-        dump_section(j, r, JIT_COLD, maps, &t);
+        dump_section(j, r, JIT_COLD, maps, NULL, &t);
         dump_exits(j, r, &t);
     }
     base_text_printf(&t, "\n");
@@ -195,7 +200,7 @@ static void explain_region(struct jit *j, const struct jit_region *r, FILE *out)
     struct base_text rest = {0};
     struct jit_maps maps = jit_maps_of(r);
     base_text_printf(&rest, "  cold:\n");
-    dump_section(j, r, JIT_COLD, true, &rest);
+    dump_section(j, r, JIT_COLD, true, NULL, &rest);
     dump_exits(j, r, &rest);
     for (uint32_t i = 0; i < r->npoints; i++) {
         base_text_printf(&rest, "  fault at %s+%x: ",
@@ -226,7 +231,7 @@ int jit_explain(struct jit *j, uint64_t pc, FILE *out)
         if (r->code)
             explain_region(j, r, out);
         else
-            jit_dump_region(j, out, "gi", p->func, r);
+            jit_dump_region(j, out, "gi", p->func, r, NULL);
         for (size_t k = 0; k < p->code.exits.len && n < EXPLAIN_REGIONS; k++) {
             const struct jit_exit_out *e = &p->code.exits.data[k];
             bool known = e->kind != JIT_EXIT_DIRECT || e->is_call;

@@ -133,7 +133,7 @@ static void complain(struct jit_vcpu *v, const struct jit_region *r, const uint8
     print_states(v, before, want, &states);
     fprintf(out, "lockstep: region at %#llx differs\n%s\n%s\n", (unsigned long long)r->key, diff,
             states.data);
-    jit_dump_region(v->jit, out, "gihm", r->ir, r);
+    jit_dump_region(v->jit, out, "gihm", r->ir, r, NULL);
     fflush(out);
     base_bug(__FILE__, __LINE__, "code and interpreter disagree at %#llx: %s",
              (unsigned long long)r->key, diff);

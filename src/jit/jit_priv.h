@@ -439,8 +439,9 @@ void jit_lockstep_free(struct jit_thread *t);
 
 /* ---- jit_dump.c -------------------------------------------------------- */
 
-/* Dumps the pieces of a region whose letters are in what. c may be NULL. */
+/* Dumps the pieces of a region whose letters are in what. marks: what it was made from, for
+ * the places in host code where guest instructions begin; or NULL. */
 void jit_dump_region(struct jit *j, FILE *out, const char *what, const struct ir_func *f,
-                     const struct jit_region *r);
+                     const struct jit_region *r, const struct jit_code *marks);
 
 #endif

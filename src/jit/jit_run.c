@@ -207,7 +207,7 @@ struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t 
     if (base_unlikely(sample.on))
         sample_end(j, &sample, f->nguest);
     if (j->cfg.dump && !j->cfg.t2_fuel)
-        jit_dump_region(j, j->cfg.dump_file, j->cfg.dump, f, r);
+        jit_dump_region(j, j->cfg.dump_file, j->cfg.dump, f, r, &j->p->code);
     return r;
 }
 

@@ -137,7 +137,7 @@ static void dump(struct jit *j, const struct jit_t2_job *job, const struct jit_r
         if (*p != 'i')
             letters[n++] = *p;
     letters[n] = 0;
-    jit_dump_region(j, j->cfg.dump_file, letters, j->p->t2->out, r);
+    jit_dump_region(j, j->cfg.dump_file, letters, j->p->t2->out, r, &j->p->t2->code);
 }
 
 static bool install(struct jit *j, struct jit_t2_job *job)
@@ -393,6 +393,7 @@ bool jit_t2_init(struct jit *j)
     t->keys = base_zalloc((t->key_mask + 1) * sizeof *t->keys);
     t->last = &t->first;
     t->fuel = fuel;
+    t->code.want_marks = j->p->code.want_marks;
     jit_t2_thread_init(t);
     return true;
 }

@@ -72,6 +72,7 @@ struct jit *jit_new(const struct jit_config *cfg)
     if (!j->p->short_calls || j->p->fences)
         j->cfg.calls = NULL;
     j->p->func = ir_func_new(cfg->guest);
+    j->p->code.want_marks = cfg->dump && strchr(cfg->dump, 'h');
     jit_regions_init(j);
     if (j->host && init_host(j) != 0) {
         jit_free(j);

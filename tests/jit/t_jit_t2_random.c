@@ -640,7 +640,7 @@ static bool one(struct jit_vcpu *v, void **scratch, struct ir_func *f, uint64_t 
         run_code(v, r, seed * 7 + n, &got);
         if (differ(&want, &got, &diff)) {
             if (getenv("T2_DUMP"))
-                jit_dump_region(v->jit, stdout, "ihm", f, r);
+                jit_dump_region(v->jit, stdout, "ihm", f, r, NULL);
             printf("%s\nnot ok - seed %llu, run %u, %s\n", diff.data, (unsigned long long)seed, n,
                    config);
             base_text_free(&diff);
