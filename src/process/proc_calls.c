@@ -8,6 +8,7 @@
  * into the sysroot.
  */
 #include "process/proc_priv.h"
+#include "process/proc_seccomp.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -80,7 +81,10 @@ static void calls_unknown(struct proc_thread *t, uint64_t nr, const char *name)
 long proc_dispatch(struct proc_thread *t, uint64_t nr, const uint64_t *a)
 {
     const struct proc_call *c;
+    long r;
 
+    if (base_unlikely(t->seccomp) && !proc_seccomp_allows(t, nr, a, &r))
+        return r;
     if (nr >= PROC_CALL_MAX || !proc_calls[nr].name) {
         calls_unknown(t, nr, "unknown");
         return -ENOSYS;

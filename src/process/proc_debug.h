@@ -13,7 +13,8 @@ enum {
     PROC_DEBUG_TRACE = 1, /* --trace=syscalls */
     PROC_DEBUG_GDB = 2,   /* a debugger is connected */
     PROC_DEBUG_STOP = 4,  /* all threads are to park in the run loop */
-    PROC_DEBUG_PTRACE = 8 /* another guest program traces a thread (proc_ptrace.h) */
+    PROC_DEBUG_PTRACE = 8, /* another guest program traces a thread (proc_ptrace.h) */
+    PROC_DEBUG_SECCOMP = 16 /* calls are filtered: none is made by translated code */
 };
 
 /* ---- hooks ----------------------------------------------------------- */

@@ -16,6 +16,7 @@
  */
 #include "process/proc_debug.h"
 #include "process/proc_ptrace.h"
+#include "process/proc_seccomp.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -369,8 +370,10 @@ static long leave(struct proc_thread *t, const char *path, const char **argv, ui
     struct proc *p = t->proc;
     static char *const none[] = {NULL};
     bool alone = !t->shares_memory && p->nthreads == 1;
-    long r;
+    long r = proc_seccomp_hand_over(t);
 
+    if (r < 0)
+        return r;
     expose_signals(t);
     if (alone)
         jit_detach(p->jit);
@@ -381,6 +384,8 @@ static long leave(struct proc_thread *t, const char *path, const char **argv, ui
     if (alone)
         jit_attach(p->jit, t->vcpu);
     unexpose_signals(t);
+    if (t->seccomp)
+        proc_seccomp_keep();
     if (r == -PROC_ERESTARTSYS)
         t->sig->no_eintr = true; /* a signal came before the call */
     return r;
@@ -449,6 +454,8 @@ static long do_exec(struct proc_thread *t, const char *path, uint64_t argv, uint
         if (r != -ENOEXEC || known < 0)
             return r;
     }
+    if (w.kind == PROC_FILE_HOST && t->seccomp) /* nobody would filter its calls */
+        return -EACCES;
     if (w.kind == PROC_FILE_HOST && w.depth)
         return leave_with(t, w.path, front, script_args(&w, path, front), argv, (size_t)argc, envp);
     if (w.kind == PROC_FILE_HOST) {

@@ -15,6 +15,7 @@
  */
 #include "process/proc_debug.h"
 #include "process/proc_ptrace.h"
+#include "process/proc_seccomp.h"
 
 #include <linux/sched.h>
 #include <sched.h>
@@ -72,6 +73,7 @@ static void drop_others(struct proc_thread *t)
             continue;
         if (o->sig->host_stack)
             munmap(o->sig->host_stack, PROC_HOST_STACK);
+        proc_seccomp_free(o->seccomp);
         free(o->sig);
         free(o->tracee);
         free(o);

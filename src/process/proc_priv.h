@@ -115,6 +115,7 @@ struct proc_thread {
     void *leave;              /* jmp_buf of the host thread's first function */
     struct proc_thread_signals *sig; /* proc_signal.c's own: mask, queue, alt stack */
     struct proc_thread_debug debug;
+    struct proc_seccomp *seccomp;     /* proc_seccomp.h: NULL: it may do what it likes */
     struct proc_tracee *tracee;       /* proc_ptrace.h: NULL: never traced */
     _Atomic uint64_t trace_request;   /* what a tracer has asked for: proc_tracee.c */
 };
@@ -284,6 +285,9 @@ void proc_signal_deliver(struct proc_thread *t);
 /* A fault at the current pc: sig with si_code and si_addr, delivered at once
  * (kills if blocked or ignored, as Linux does). */
 void proc_signal_force(struct proc_thread *t, int sig, int code, uint64_t addr);
+/* The same with all that is to be said; and death by it, whatever the action. */
+void proc_signal_force_info(struct proc_thread *t, siginfo_t *info);
+_Noreturn void proc_signal_die(struct proc_thread *t, const siginfo_t *info);
 /* ppoll, pselect6, epoll_pwait: call it after the host call, which got the
  * guest's set (64-bit mask) too, came back with -EINTR: the mask that the
  * signal is delivered under, put back as described above. Sets poll, so that

@@ -1,6 +1,7 @@
 /* proc_run.c: isomer_run() and isomer_explain(). SPDX-License-Identifier: Apache-2.0 */
 #include "process/proc_debug.h"
 #include "process/proc_ptrace.h"
+#include "process/proc_seccomp.h"
 
 #include <elf.h>
 #include <fcntl.h>
@@ -328,6 +329,10 @@ int isomer_run(const struct isomer_run_options *o, int argc, char **argv, char *
     status = proc_debug_start(t);
     if (status)
         return status;
+    if (proc_seccomp_take(t) < 0) {
+        base_error("%s: the filters of system calls handed on to it are damaged", p->exe);
+        return ISOMER_EXIT_CANNOT_RUN;
+    }
     proc_tracee_start(t);
     proc_loop(t);
 }

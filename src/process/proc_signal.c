@@ -501,10 +501,24 @@ void proc_signal_deliver(struct proc_thread *t)
     t->restart = t->restart_unless = s->no_eintr = false;
 }
 
+void proc_signal_die(struct proc_thread *t, const siginfo_t *info) { die(t, info->si_signo, info); }
+
+void proc_signal_force_info(struct proc_thread *t, siginfo_t *info)
+{
+    struct proc_action act;
+    int sig = info->si_signo;
+
+    t->restart = false;
+    if (base_unlikely(t->proc->debug) && !(sig = proc_debug_signal(t, info)))
+        return;
+    act = fetch_action(t, sig);
+    if (act.handler <= PROC_SIG_IGN || (t->sig->mask & proc_sigbit(sig)))
+        die(t, sig, info);
+    enter_handler(t, sig, &act, info);
+}
+
 void proc_signal_force(struct proc_thread *t, int sig, int code, uint64_t addr)
 {
-    struct proc_thread_signals *s = t->sig;
-    struct proc_action act;
     siginfo_t info;
 
     /* x86 reports an address that is not canonical without saying which, and
@@ -520,11 +534,5 @@ void proc_signal_force(struct proc_thread *t, int sig, int code, uint64_t addr)
     info.si_signo = sig;
     info.si_code = code;
     info.si_addr = (void *)addr;
-    t->restart = false;
-    if (base_unlikely(t->proc->debug) && !(sig = proc_debug_signal(t, &info)))
-        return;
-    act = fetch_action(t, sig);
-    if (act.handler <= PROC_SIG_IGN || (s->mask & proc_sigbit(sig)))
-        die(t, sig, &info);
-    enter_handler(t, sig, &act, &info);
+    proc_signal_force_info(t, &info);
 }

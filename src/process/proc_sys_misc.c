@@ -1,6 +1,7 @@
 /* proc_sys_misc.c: identity of the machine, time, prctl, instruction cache.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "process/proc_priv.h"
+#include "process/proc_seccomp.h"
 
 #include <linux/prctl.h>
 #include <sys/prctl.h>
@@ -172,15 +173,16 @@ PROC_SYS(prctl)
     case PR_SET_IO_FLUSHER:
     case PR_GET_IO_FLUSHER:
     case PR_MCE_KILL_GET:
-    case PR_SET_PTRACER:
-    case PR_GET_SECCOMP: break;
+    case PR_SET_PTRACER: break;
+    case PR_GET_SECCOMP: return proc_seccomp_mode(t);
+    case PR_SET_SECCOMP: return proc_seccomp_prctl(t, a[1], a[2]);
     case PR_SET_VMA: /* names of anonymous mappings */
         if (!proc_guest_range(a[2], a[3]) || a[4] >= PROC_TASK_SIZE)
             return -EINVAL;
         break;
     case PR_RISCV_SET_ICACHE_FLUSH_CTX: /* fence.i works on any hart as it is */
         return 0;
-    default: /* PR_SET_MM, seccomp, other machines' */
+    default: /* PR_SET_MM, other machines' */
         return -EINVAL;
     }
     return proc_raw(SYS_prctl, a[0], a[1], a[2], a[3], a[4], 0);

@@ -11,6 +11,7 @@
  * look at one name.
  */
 #include "process/proc_ptrace.h"
+#include "process/proc_seccomp.h"
 #include "process/proc_signal.h"
 
 #include <ctype.h>
@@ -195,6 +196,24 @@ static uint64_t guest_set(struct proc_thread *t, const char *which, uint64_t set
     return set;
 }
 
+/* The host knows nothing of the guest's filters. */
+static bool seccomp_line(struct proc *p, pid_t tid, const char *line, struct base_text *out)
+{
+    bool known = false;
+
+    pthread_mutex_lock(&p->threads_lock);
+    for (struct proc_thread *t = p->threads; t && !known; t = t->next)
+        if (t->tid == tid && t->seccomp) {
+            known = true;
+            if (line[7] == ':')
+                base_text_printf(out, "Seccomp:\t%ld\n", proc_seccomp_mode(t));
+            else
+                base_text_printf(out, "Seccomp_filters:\t%u\n", proc_seccomp_filters(t));
+        }
+    pthread_mutex_unlock(&p->threads_lock);
+    return known;
+}
+
 /* One line of status that speaks of the emulator; false: it does not. */
 static bool status_line(struct proc *p, const char *dir, pid_t tid, const char *line,
                         struct base_text *out)
@@ -212,6 +231,8 @@ static bool status_line(struct proc *p, const char *dir, pid_t tid, const char *
             base_text_printf(out, "Threads:\t%u\n", n);
         return n > 0;
     }
+    if (!strncmp(line, "Seccomp", 7))
+        return seccomp_line(p, tid, line, out);
     if (sscanf(line, "%6[SigPndBlkICt]: %llx", name, &value) != 2)
         return false;
     pthread_mutex_lock(&p->threads_lock);

@@ -13,6 +13,7 @@
  */
 #include "process/proc_debug.h"
 #include "process/proc_ptrace.h"
+#include "process/proc_seccomp.h"
 
 #include <limits.h>
 #include <linux/futex.h>
@@ -109,6 +110,7 @@ struct proc_thread *proc_thread_make(struct proc_thread *parent, const struct pr
     if (c->flags & CLONE_CHILD_CLEARTID)
         t->clear_tid = c->child_tid;
     t->sig = proc_signals_inherit(parent);
+    t->seccomp = proc_seccomp_share(parent->seccomp);
     proc_tracee_inherit(parent, t, c);
     return t;
 }
@@ -117,6 +119,7 @@ void proc_thread_free(struct proc_thread *t)
 {
     if (t->vcpu)
         jit_vcpu_free(t->vcpu);
+    proc_seccomp_free(t->seccomp);
     free(t->sig);
     free(t->tracee);
     free(t);

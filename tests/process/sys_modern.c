@@ -6,9 +6,11 @@
 #include <linux/landlock.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>
+#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/personality.h>
@@ -302,6 +304,49 @@ static void personalities(void)
     personality((unsigned long)old);
 }
 
+/* A page that is there only when the first access asks for it. */
+static int fault_fd;
+static char *lazy;
+
+static void *fill(void *arg)
+{
+    struct uffd_msg m;
+    struct uffdio_copy c = {.src = (uint64_t)arg, .len = 4096};
+
+    if (read(fault_fd, &m, sizeof m) != sizeof m)
+        return NULL;
+    SAY("userfault", "%d %lld", m.event == UFFD_EVENT_PAGEFAULT,
+        (long long)m.arg.pagefault.address - (long long)lazy);
+    c.dst = m.arg.pagefault.address & ~4095ull;
+    RES("UFFDIO_COPY", ioctl(fault_fd, UFFDIO_COPY, &c));
+    return NULL;
+}
+
+static void userfaults(void)
+{
+    struct uffdio_api api = {.api = UFFD_API};
+    struct uffdio_register r = {.mode = UFFDIO_REGISTER_MODE_MISSING};
+    static char page[4096] __attribute__((aligned(4096))) = "filled";
+    pthread_t t;
+
+    RES("userfaultfd bad", syscall(SYS_userfaultfd, 0x40));
+    fault_fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+    OK("userfaultfd", fault_fd);
+    if (fault_fd < 0)
+        return;
+    RES("UFFDIO_API", ioctl(fault_fd, UFFDIO_API, &api));
+    lazy = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    r.range.start = (uint64_t)lazy;
+    r.range.len = 8192;
+    RES("UFFDIO_REGISTER", ioctl(fault_fd, UFFDIO_REGISTER, &r));
+    pthread_create(&t, NULL, fill, page);
+    char first = *(volatile char *)(lazy + 4096);
+    pthread_join(t, NULL);
+    SAY("page", "%c", first);
+    munmap(lazy, 8192);
+    close(fault_fd);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && !strcmp(argv[1], "child"))
@@ -317,5 +362,6 @@ int main(int argc, char **argv)
     executing();
     clones();
     personalities();
+    userfaults();
     return 0;
 }
