@@ -6,7 +6,8 @@
  * to q->scan_end), the end. A cluster at the end reads as zero: nobody ever wrote there, and the
  * file grows by a hole. So the rest of a cluster written in part need not be filled.
  *
- * A refcount block lies in the first cluster of the range it counts that is allocated at the end.
+ * A refcount block lies in the first cluster of the range it counts that is allocated at the end,
+ * or, if a row of clusters goes over several ranges, before that row.
  * When the refcount table itself is full a larger one is made at the end; the old one goes when the
  * header names the new one (commit).
  */
@@ -133,22 +134,29 @@ static int grow_table(struct q2 *q, uint64_t index)
     return 0;
 }
 
-/* Makes sure that the cluster at q->end can be counted; may use it up for its own block. */
-static int cover_end(struct q2 *q)
+static bool has_block(const struct q2 *q, uint64_t i)
 {
-    uint64_t i = q->end >> q->ref_bits;
-    struct q2_table *b;
-    uint64_t off;
-    int r;
+    return i < q->rt_entries && q->rt[i];
+}
 
-    if (i < q->rt_entries && q->rt[i])
+/* A block for range i, in the cluster at q->end: that one lies in range i, or in one that has its
+ * block. Nothing but q->end moves on if that cluster is counted already. */
+static int make_block(struct q2 *q, uint64_t i)
+{
+    uint64_t off = q->end << q->cluster_bits;
+    struct q2_table *b, *home = NULL;
+    int r = 0;
+
+    if (i != q->end >> q->ref_bits)
+        r = ref_block(q, q->end, &home);
+    if (r < 0)
+        return r;
+    if (home && ref_of(q, home, q->end)) {
+        q->end++;
         return 0;
-    if (i >= q->rt_entries) {
-        r = grow_table(q, i);
-        if (r < 0)
-            return r;
     }
-    off = q->end << q->cluster_bits;
+    if (i >= q->rt_entries && (r = grow_table(q, i)) < 0)
+        return r;
     if (!q2_own(q, off, q->cluster_size, Q2_OWN_REFBLOCK, (uint32_t)i))
         return q2_corrupt(q, "free cluster at 0x%llx is metadata", (unsigned long long)off);
     b = q2_table_new(q, off, (uint32_t)i, true);
@@ -157,52 +165,59 @@ static int cover_end(struct q2 *q)
     q->rt[i] = off;
     q->rt_dirty = true;
     q2_table_dirty(q, b, 0, (uint32_t)q->cluster_size);
-    ref_put(q, b, q->end, 1);
+    ref_put(q, home ? home : b, q->end, 1);
     q->end++;
     return 0;
+}
+
+/* n clusters from q->end on can be counted; blocks that are missing come before them. */
+static int cover_end(struct q2 *q, uint64_t n)
+{
+    int r = 0;
+
+    for (uint64_t i = q->end >> q->ref_bits; !r && i <= (q->end + n - 1) >> q->ref_bits; i++)
+        while (!r && !has_block(q, i)) {
+            uint64_t home = q->end >> q->ref_bits;
+
+            r = make_block(q, has_block(q, home) ? i : home);
+        }
+    return r;
+}
+
+/* Taken, but of no use. */
+static int forget_taken(struct q2 *q, uint64_t from, uint64_t to)
+{
+    struct q2_table *b;
+    int r = 0;
+
+    for (uint64_t c = from; c < to && !r; c++) {
+        r = ref_block(q, c, &b);
+        if (!r) {
+            ref_put(q, b, c, 0);
+            base_vec_push(&q->spare, ((struct q2_spare){c, q->file->regular}));
+        }
+    }
+    return r;
 }
 
 /* n clusters in a row at the end, all countable. */
 static int take_end(struct q2 *q, uint64_t n, uint64_t *first)
 {
     struct q2_table *b;
-    uint64_t count;
-    int r = 0;
+    int r = cover_end(q, n);
 
-again:
     *first = q->end;
-    for (uint64_t i = 0; i < n && !r; i++) {
-        uint64_t before = q->end;
-
-        r = cover_end(q);
-        if (!r && q->end != before && i) {
-            /* a refcount block came in between: begin again behind it, forget these */
-            for (uint64_t c = *first; c < before; c++)
-                if (!(r = ref_block(q, c, &b))) {
-                    ref_put(q, b, c, 0);
-                    base_vec_push(&q->spare, ((struct q2_spare){c, q->file->regular}));
-                }
-            goto again;
-        }
-        if (!i)
+    while (!r && q->end < *first + n) {
+        r = ref_block(q, q->end, &b);
+        if (!r && !ref_of(q, b, q->end)) {
+            ref_put(q, b, q->end++, 1);
+        } else if (!r) { /* counted although behind the end, a leak: begin again behind it */
+            r = forget_taken(q, *first, q->end++);
+            r = r ? r : cover_end(q, n);
             *first = q->end;
-        r = r ? r : ref_block(q, q->end, &b);
-        if (r)
-            break;
-        count = ref_of(q, b, q->end);
-        if (count) /* counted although behind the end: refcounts beyond the file are leaks */
-            goto skip;
-        ref_put(q, b, q->end++, 1);
+        }
     }
     return r;
-skip:
-    for (uint64_t c = *first; c < q->end; c++)
-        if (!(r = ref_block(q, c, &b))) {
-            ref_put(q, b, c, 0);
-            base_vec_push(&q->spare, ((struct q2_spare){c, q->file->regular}));
-        }
-    q->end++;
-    goto again;
 }
 
 /* After growing: the table's place in the file, at the end. */

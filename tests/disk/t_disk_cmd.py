@@ -130,6 +130,16 @@ def case_resize():
     fails(1, "format raw", "resize", "a.raw", "9M")
 
 
+def case_resize_with_tables_longer_than_a_refcount_block_counts():
+    """Clusters in a row that several refcount blocks count."""
+    must("create", "--cluster-size=512", "a.qcow2", "10M")
+    for size in ("600M", "3G", "30G"):
+        must("resize", "a.qcow2", size)
+        peer("qemu-io", "-c", "write -P 5 500M 1M", "a.qcow2")
+        must("snapshot", "create", "a.qcow2", size)
+        peer("qemu-img", "check", "-q", "a.qcow2")
+
+
 def case_check():
     if not qcow2():
         return "no qcow2"
