@@ -259,17 +259,22 @@ int disk_snapshot_open(struct disk *d, const char *name_or_id, struct disk **s,
 
 struct disk_bitmap {
     char name[1024];
-    uint32_t granularity;
-    bool enabled, in_use, persistent;
-    uint64_t dirty; /* bytes */
+    uint32_t granularity; /* bytes */
+    bool enabled;         /* records what is written */
+    bool in_use;          /* was not closed: says nothing, can only be removed */
+    bool persistent;
+    uint64_t dirty;       /* bytes */
 };
+/* As for snapshots, the disk may be in use. What is changed reaches the file when the disk is
+ * closed; until then the file says that the bitmap is in use. */
 int disk_bitmap_list(struct disk *d, struct disk_bitmap **list, unsigned *n); /* free(*list) */
-int disk_bitmap_add(struct disk *d, const char *name, uint32_t granularity,
+int disk_bitmap_add(struct disk *d, const char *name, uint32_t granularity, /* 0: 64 KiB */
                     struct base_text *error);
 int disk_bitmap_remove(struct disk *d, const char *name, struct base_text *error);
 int disk_bitmap_clear(struct disk *d, const char *name, struct base_text *error);
 int disk_bitmap_enable(struct disk *d, const char *name, bool on, struct base_text *error);
-int disk_bitmap_merge(struct disk *d, const char *into, const char *from,
+/* What `from` of the disk src (which may be d) has is set in `into`, too. */
+int disk_bitmap_merge(struct disk *d, const char *into, struct disk *src, const char *from,
                       struct base_text *error);
 /* The next dirty run at or after off: *len 0 if there is none. */
 int disk_bitmap_next(struct disk *d, const char *name, uint64_t off, uint64_t *start,

@@ -157,7 +157,7 @@ static int bitmap_disable(struct disk *d, char **argv, int argc, struct base_tex
 
 static int bitmap_merge(struct disk *d, char **argv, int argc, struct base_text *error)
 {
-    return disk_bitmap_merge(d, argv[1], argv[2], error);
+    return disk_bitmap_merge(d, argv[1], d, argv[2], error);
 }
 
 int isomer_disk_bitmap_add(const struct isomer_disk_options *o, int argc, char **argv)

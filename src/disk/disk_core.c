@@ -303,9 +303,10 @@ int disk_bitmap_enable(struct disk *d, const char *name, bool on, struct base_te
     CORE_CHANGE(bitmap_enable, "bitmaps", name, on, error);
 }
 
-int disk_bitmap_merge(struct disk *d, const char *into, const char *from, struct base_text *error)
+int disk_bitmap_merge(struct disk *d, const char *into, struct disk *src, const char *from,
+                      struct base_text *error)
 {
-    CORE_CHANGE(bitmap_merge, "bitmaps", into, from, error);
+    CORE_CHANGE(bitmap_merge, "bitmaps", into, src, from, error);
 }
 
 int disk_bitmap_next(struct disk *d, const char *name, uint64_t off, uint64_t *start, uint64_t *len,

@@ -107,7 +107,7 @@ struct disk_driver {
     int (*bitmap_remove)(struct disk *d, const char *name, struct base_text *error);
     int (*bitmap_clear)(struct disk *d, const char *name, struct base_text *error);
     int (*bitmap_enable)(struct disk *d, const char *name, bool on, struct base_text *error);
-    int (*bitmap_merge)(struct disk *d, const char *into, const char *from,
+    int (*bitmap_merge)(struct disk *d, const char *into, struct disk *src, const char *from,
                         struct base_text *error);
     int (*bitmap_next)(struct disk *d, const char *name, uint64_t off, uint64_t *start,
                        uint64_t *len, struct base_text *error);

@@ -77,12 +77,14 @@ static void q2_init(struct q2 *q, struct disk *d)
     pthread_mutex_init(&q->load_lock, NULL);
     pthread_mutex_init(&q->alloc_lock, NULL);
     pthread_mutex_init(&q->owner_lock, NULL);
+    pthread_mutex_init(&q->bitmap_lock, NULL);
     pthread_rwlock_init(&q->map_lock, NULL);
 }
 
 static void q2_free_state(struct q2 *q)
 {
     q2_tables_free(q);
+    q2_bitmaps_free(&q->bitmaps);
     q2_cache_free(q->cache);
     if (q->crypt)
         q->crypt->free(q->crypt);
@@ -114,8 +116,11 @@ static int begin_writing(struct q2 *q, struct base_text *error)
             return disk_error(error, r, d->path, "it was not closed and cannot be repaired: %s",
                               strerror(-r));
     }
-    if (q->h.autoclear & ~(uint64_t)Q2_DATA_FILE_RAW) {
-        q->h.autoclear &= Q2_DATA_FILE_RAW;
+    if (q->h.autoclear & ~(uint64_t)Q2_AUTOCLEAR_KNOWN ||
+        (!(q->h.autoclear & Q2_BITMAPS) && q2_ext_find(q, Q2_EXT_BITMAPS))) {
+        q->h.autoclear &= Q2_AUTOCLEAR_KNOWN;
+        if (!(q->h.autoclear & Q2_BITMAPS)) /* someone wrote who does not know them */
+            q2_ext_set(q, Q2_EXT_BITMAPS, NULL, 0);
         r = q2_header_write(q);
         if (r < 0)
             disk_error(error, r, d->path, "its header cannot be written: %s", strerror(-r));
@@ -150,6 +155,10 @@ static int q2_open(struct disk *d, struct base_text *error)
     q->scan = 1;
     if (!d->read_only && !d->o.no_repair)
         r = begin_writing(q, error);
+    if (!r && q2_bitmaps_open(q) < 0 && !d->read_only && !d->o.no_repair)
+        r = disk_error(error, q->bitmaps_result, d->path,
+                       "its dirty bitmaps make no sense, so they cannot be kept: isomer disk check "
+                       "--repair removes them");
     if (r < 0)
         q2_free_state(q);
     return r;
@@ -173,6 +182,10 @@ static int q2_close(struct disk *d)
 
     if (!d->read_only && !d->failed) {
         r = q2_commit_all(q);
+        if (!r && (r = q2_bitmaps_store(q)) < 0)
+            base_error("%s: its dirty bitmaps cannot be stored and are of no use any more: %s; the "
+                       "data is safe", d->path, strerror(-r));
+        r = r ? r : q2_commit_all(q);
         r = r ? r : round_length(q);
         if (!r && q->h.incompatible & Q2_DIRTY && !d->o.no_repair) {
             q->h.incompatible &= ~(uint64_t)Q2_DIRTY;
@@ -227,6 +240,9 @@ static int q2_place(struct disk *d, uint64_t off, uint64_t len, bool write, stru
     if (!r && (run.type == Q2_PACKED || (write && (run.type != Q2_DATA || !run.writable ||
                                                    !q2_data_ok(q, run.host, run.len)))))
         r = -EAGAIN;
+    if (!r && write && q->recording != Q2_RECORD_NONE) { /* marking would wait */
+        r = q->recording == Q2_RECORD_MARK ? -EAGAIN : q2_bitmap_record(q, off, run.len);
+    }
     if (r < 0) {
         q2_leave(p->users);
         return -EAGAIN;
@@ -289,15 +305,13 @@ static int q2_info(struct disk *d, struct disk_info *i)
 {
     struct q2 *q = d->state;
     struct q2_extension *e = q2_ext_find(q, Q2_EXT_DATA_FILE);
-    struct q2_extension *bitmaps = q2_ext_find(q, Q2_EXT_BITMAPS);
 
     i->cluster_size = (uint32_t)q->cluster_size;
     i->subcluster_size = q->extended ? 1u << q->sub_bits : 0;
     i->dirty = q->h.incompatible & Q2_DIRTY;
     i->corrupt = q->h.incompatible & Q2_CORRUPT;
     i->snapshots = q->h.snapshots;
-    i->bitmaps = bitmaps && bitmaps->len >= 4 && q->h.autoclear & Q2_BITMAPS
-                     ? disk_be32(bitmaps->data) : 0;
+    i->bitmaps = (unsigned)q->bitmaps.len;
     i->data_file = e ? (char *)e->data : NULL;
     disk_fact_text(i, "compat", q->h.version == 2 ? "0.10" : "1.1");
     disk_fact_text(i, "compression-type", q->h.compression == DISK_ZSTD ? "zstd" : "zlib");
@@ -338,5 +352,10 @@ const struct disk_driver disk_qcow2 = {
     .snapshot_revert = q2_snapshot_revert,
     .snapshot_open = q2_snapshot_open,
     .bitmap_list = q2_bitmap_list,
+    .bitmap_add = q2_bitmap_add,
+    .bitmap_remove = q2_bitmap_remove,
+    .bitmap_clear = q2_bitmap_clear,
+    .bitmap_enable = q2_bitmap_enable,
+    .bitmap_merge = q2_bitmap_merge,
     .bitmap_next = q2_bitmap_next,
 };

@@ -11,7 +11,8 @@
  *   disk_qcow2_map.c     what an L2 entry says
  *   disk_qcow2_tree.c    everything below an L1 table, for snapshots
  *   disk_qcow2_read.c, _write.c, _compress.c   requests
- *   disk_qcow2_create.c, _check.c, _rebuild.c, _resize.c, _snapshot.c, _bitmap.c
+ *   disk_qcow2_create.c, _check.c, _rebuild.c, _resize.c, _snapshot.c
+ *   disk_qcow2_bitmap.c, _bitmap_store.c       dirty bitmaps
  *
  * Rules that a change must keep
  *  - Metadata is changed in memory only, and reaches the file in q2_commit() only, in this order,
@@ -25,6 +26,7 @@
  *    would be calls q2_corrupt().
  *
  * Locks, outermost first; none is needed behind the gate (q2_close_gate).
+ *    bitmap_lock  a dirty bitmap is being read or marked
  *    stripe[]     one guest cluster is being allocated, copied or dropped
  *    commit_lock  one commit at a time
  *    load_lock    one table is being read
@@ -57,6 +59,10 @@ enum { Q2_CRYPT_LUKS = 2 };
 enum { Q2_MAX_EXTENSION = 1 << 20 };       /* the same, for one header extension */
 enum { Q2_MAX_BACKING_NAME = 1023 };       /* the specification's limit */
 enum { Q2_V2_HEADER = 72, Q2_V3_HEADER = 104, Q2_OUR_HEADER = 112 };
+/* QEMU's limits: stop directories and bitmaps that fill all memory, and shifts out of range. */
+enum { Q2_MAX_BITMAPS = 65535, Q2_MAX_BITMAP_DIRECTORY = 64 << 20, Q2_MAX_BITMAP_BYTES = 512 << 20,
+       Q2_MAX_BITMAP_NAME = 1023, Q2_MIN_GRANULARITY = 9, Q2_MAX_GRANULARITY = 31,
+       Q2_DEFAULT_GRANULARITY = 64 << 10 };
 enum { Q2_STRIPES = 64, Q2_PIECE = 4096, Q2_PIECE_WORDS = 8 };
 
 enum q2_incompatible {
@@ -112,7 +118,8 @@ struct q2_table {
 /* Who owns a metadata cluster: kinds of the map q->owner. */
 enum q2_owner {
     Q2_FREE, Q2_OWN_HEADER, Q2_OWN_L1, Q2_OWN_L2, Q2_OWN_REFTABLE, Q2_OWN_REFBLOCK,
-    Q2_OWN_SNAPSHOTS, Q2_OWN_OTHER /* bitmaps, LUKS header, inactive L1 */
+    Q2_OWN_SNAPSHOTS, Q2_OWN_BITMAPS, /* directory, tables, bits */
+    Q2_OWN_OTHER /* LUKS header, inactive L1 */
 };
 
 struct q2_free { /* a cluster range given back */
@@ -122,6 +129,28 @@ struct q2_free { /* a cluster range given back */
 typedef BASE_VEC(struct q2_free) q2_frees;
 
 struct q2_spare { uint64_t cluster; bool zero; };
+
+enum { Q2_BITMAP_IN_USE = 1, Q2_BITMAP_AUTO = 2, Q2_BITMAP_EXTRA_OK = 4 };
+struct q2_bitmap { /* a persistent dirty bitmap */
+    char *name;
+    uint64_t table;          /* where that lies, and how many entries it has */
+    uint32_t entries, flags; /* as in the file, but for our own mark */
+    uint32_t extra_len;
+    uint8_t *extra;          /* kept as it is */
+    unsigned bits;           /* granularity */
+    uint64_t count;          /* bits for the size of the disk */
+    _Atomic uint64_t *words; /* NULL: not in memory. Whole clusters; 0 behind count */
+    bool unusable;           /* IN_USE when it was opened, or extra data not known */
+    bool marked;             /* IN_USE by us: what is in memory is right, and stored at close */
+    bool wanted;             /* for a moment: to be marked */
+};
+typedef BASE_VEC(struct q2_bitmap *) q2_bitmaps;
+
+enum q2_recording {
+    Q2_RECORD_NONE,
+    Q2_RECORD_MARK, /* what records must be marked in the file before the first change */
+    Q2_RECORD_ON,
+};
 
 struct q2 {
     struct disk *d;
@@ -169,6 +198,12 @@ struct q2 {
     unsigned waiting_epoch;
 
     struct q2_cache *cache;      /* decompressed clusters */
+
+    /* changed behind the gate; bits by atomic operations */
+    q2_bitmaps bitmaps;
+    int bitmaps_result;          /* why they cannot be read */
+    _Atomic unsigned recording;  /* enum q2_recording */
+    pthread_mutex_t bitmap_lock; /* one is being read or marked */
 };
 
 /* ---- header (disk_qcow2_header.c) ------------------------------------ */
@@ -318,6 +353,57 @@ void q2_cache_free(struct q2_cache *c);
 /* What that L2 entry names is something else from now on. */
 void q2_cache_forget(struct q2_cache *c, uint64_t entry);
 
+/* ---- dirty bitmaps (disk_qcow2_bitmap.c, _store.c) -------------------- */
+
+/* Reads the directory, and for a writer what records. An error keeps a writer from opening. */
+int q2_bitmaps_open(struct q2 *q);
+void q2_bitmaps_free(q2_bitmaps *list);
+void q2_bitmap_free(struct q2_bitmap *b);
+/* Where header and autoclear bit say that the directory is; false: there is none. */
+bool q2_bitmap_place(struct q2 *q, uint64_t *off, uint64_t *size, uint32_t *n);
+/* The directory in the file; -EINVAL: makes no sense. Lists nothing then. */
+int q2_bitmap_directory(struct q2 *q, q2_bitmaps *list);
+/* Its table, host byte order; *table is NULL after an error. */
+int q2_bitmap_table(struct q2 *q, const struct q2_bitmap *b, uint64_t **table);
+void q2_bitmap_append(struct base_text *t, const struct q2_bitmap *b); /* its directory entry */
+struct q2_bitmap *q2_bitmap_find(const q2_bitmaps *list, const char *name);
+/* The same with an error; usable: one that can be relied on. */
+int q2_bitmap_named(struct q2 *q, const char *name, struct q2_bitmap **b, struct base_text *error);
+int q2_bitmap_usable(struct q2 *q, const char *name, struct q2_bitmap **b,
+                     struct base_text *error);
+int q2_bitmap_load(struct q2 *q, struct q2_bitmap *b);
+/* For a disk of that size: bits; entries of the table, UINT64_MAX if it gets too large. */
+uint64_t q2_bitmap_bits(uint64_t size, unsigned bits);
+uint64_t q2_bitmap_entries(const struct q2 *q, uint64_t count);
+_Atomic uint64_t *q2_bitmap_room(uint64_t bytes);
+void q2_bitmap_set(struct q2_bitmap *b, uint64_t off, uint64_t len);
+void q2_bitmap_resize(struct q2 *q, struct q2_bitmap *b, uint64_t size); /* in memory, loaded */
+
+/* Within q2_enter, before anything changes: [off, off + len) will. */
+int q2_bitmap_record(struct q2 *q, uint64_t off, uint64_t len);
+static inline int q2_record(struct q2 *q, uint64_t off, uint64_t len)
+{
+    return q->recording ? q2_bitmap_record(q, off, len) : 0;
+}
+int q2_bitmap_mark(struct q2 *q); /* those that record, in the file */
+void q2_bitmap_state(struct q2 *q); /* sets q->recording */
+/* What was marked goes to the file. Behind the gate, or at close. */
+int q2_bitmaps_store(struct q2 *q);
+/* Resizing: may they get that size? Then, behind the gate: all in memory and marked. */
+int q2_bitmaps_may_resize(struct q2 *q, uint64_t size, struct base_text *error);
+int q2_bitmaps_mark_all(struct q2 *q);
+
+int q2_bitmap_list(struct disk *d, struct disk_bitmap **list, unsigned *n);
+int q2_bitmap_next(struct disk *d, const char *name, uint64_t off, uint64_t *start, uint64_t *len,
+                   struct base_text *error);
+int q2_bitmap_add(struct disk *d, const char *name, uint32_t granularity,
+                  struct base_text *error);
+int q2_bitmap_remove(struct disk *d, const char *name, struct base_text *error);
+int q2_bitmap_clear(struct disk *d, const char *name, struct base_text *error);
+int q2_bitmap_enable(struct disk *d, const char *name, bool on, struct base_text *error);
+int q2_bitmap_merge(struct disk *d, const char *into, struct disk *src, const char *from,
+                    struct base_text *error);
+
 /* Before the first change of refcounts: with lazy refcounts sets the dirty bit. */
 int q2_begin_change(struct q2 *q);
 
@@ -327,9 +413,6 @@ int q2_resize(struct disk *d, uint64_t size, unsigned flags, struct base_text *e
 int q2_set_backing(struct disk *d, const char *name, const char *format, struct base_text *error);
 int q2_make_empty(struct disk *d);
 
-int q2_bitmap_list(struct disk *d, struct disk_bitmap **list, unsigned *n);
-int q2_bitmap_next(struct disk *d, const char *name, uint64_t off, uint64_t *start, uint64_t *len,
-                   struct base_text *error);
 int q2_snapshot_list(struct disk *d, struct disk_snapshot **list, unsigned *n);
 int q2_snapshot_create(struct disk *d, const char *name, struct base_text *error);
 int q2_snapshot_delete(struct disk *d, const char *name, struct base_text *error);

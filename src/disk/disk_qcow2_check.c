@@ -1,7 +1,7 @@
 /* disk_qcow2_check.c: is the image sound, and making it so. SPDX-License-Identifier: Apache-2.0
  *
  * First it is marked which clusters hold metadata: header, L1 and L2 tables, those of snapshots,
- * bitmaps, LUKS header, refcounts, in this order. Nothing else may lie in such a cluster, so what
+ * LUKS header, refcounts, bitmaps. Nothing else may lie in such a cluster, so what
  * comes later and wants it is corrupt: refcounts are then made anew, an L1 entry is taken away.
  * Then it is counted how often each host cluster is used, by walking everything that the header
  * leads to, and compared with the refcounts. A refcount too high is a leak; too low a corruption,
@@ -354,51 +354,48 @@ static void pass_snapshots(struct pass *p)
         use(c, c->q->h.snapshots_off, len, "the snapshot table");
 }
 
-enum { BITMAP_ENTRY = 24, MAX_BITMAPS = 65535, MAX_BITMAP_TABLE = 8 << 20 };
-
 static bool pass_range(struct pass *p, uint64_t off, uint64_t len, const char *what)
 {
-    return p->marking ? mark(p->c, off, len, what) : use(p->c, off, len, what);
+    if (!p->marking)
+        return use(p->c, off, len, what);
+    return mark(p->c, off, len, what) && inside(p->c, off, len);
 }
 
-static void pass_bitmap(struct pass *p, uint64_t off, uint64_t n)
+static int pass_bitmap(struct pass *p, const struct q2_bitmap *b)
 {
-    struct check *c = p->c;
+    struct q2 *q = p->c->q;
     uint64_t *t;
+    int r = q2_bitmap_table(q, b, &t);
+    bool ok = pass_range(p, b->table, b->entries * 8ull, "a bitmap table");
 
-    if (n > MAX_BITMAP_TABLE / 8 || (!p->marking && !aligned(c, off, "a bitmap table")) ||
-        !pass_range(p, off, n * 8, "a bitmap table") || !inside(c, off, n * 8 + 1) ||
-        !(t = read_table(c, off, n)))
-        return;
-    for (uint64_t i = 0; i < n; i++)
+    for (uint32_t i = 0; t && i < b->entries; i++)
         if (t[i] & Q2_OFFSET_MASK)
-            pass_range(p, t[i] & Q2_OFFSET_MASK, c->q->cluster_size, "a bitmap");
+            ok = pass_range(p, t[i] & Q2_OFFSET_MASK, q->cluster_size, "a bitmap") && ok;
     free(t);
+    return r ? r : ok ? 0 : -EINVAL;
 }
 
-static void pass_bitmaps(struct pass *p)
+/* Directory, tables and bits. -EINVAL: they make no sense. */
+static int pass_bitmaps(struct pass *p)
 {
-    struct check *c = p->c;
-    struct q2_extension *e = q2_ext_find(c->q, Q2_EXT_BITMAPS);
-    uint64_t size, off, at = 0;
-    uint8_t *dir;
+    struct q2 *q = p->c->q;
+    uint64_t off, size;
+    q2_bitmaps list;
+    uint32_t n;
+    int r;
 
-    if (!e || e->len < 24 || !(c->q->h.autoclear & Q2_BITMAPS))
-        return;
-    size = disk_be64(e->data + 8);
-    off = disk_be64(e->data + 16);
-    if (size > MAX_BITMAP_TABLE || !pass_range(p, off, size, "the bitmap directory"))
-        return;
-    dir = base_zalloc(size + BITMAP_ENTRY);
-    if (disk_file_read(c->q->file, off, dir, size) < 0)
-        c->r->errors++;
-    for (uint32_t i = 0; i < disk_be32(e->data) && i < MAX_BITMAPS && at + BITMAP_ENTRY <= size;
-         i++) {
-        pass_bitmap(p, disk_be64(dir + at), disk_be32(dir + at + 8));
-        at += BASE_ALIGN_UP(BITMAP_ENTRY + (uint64_t)disk_be16(dir + at + 18) +
-                                disk_be32(dir + at + 20), 8);
+    if (!q2_bitmap_place(q, &off, &size, &n))
+        return 0;
+    r = q2_bitmap_directory(q, &list);
+    if (!r && !pass_range(p, off, size, "the bitmap directory"))
+        r = -EINVAL;
+    for (size_t i = 0; i < list.len; i++) {
+        int one = pass_bitmap(p, list.data[i]);
+
+        r = r ? r : one;
     }
-    free(dir);
+    q2_bitmaps_free(&list);
+    return r;
 }
 
 /* Whatever is wrong with them: they are made anew. */
@@ -414,7 +411,7 @@ static void mark_refcounts(struct check *c)
     c->rebuild = c->rebuild || c->r->corruptions > before;
 }
 
-static void mark_all(struct check *c)
+static void mark_all_but_bitmaps(struct check *c)
 {
     struct q2 *q = c->q;
     struct q2_extension *e = q2_ext_find(q, Q2_EXT_CRYPTO);
@@ -427,11 +424,58 @@ static void mark_all(struct check *c)
     pass_snapshots(&p);
     if (e && e->len >= 16)
         mark(c, disk_be64(e->data), disk_be64(e->data + 8), "the LUKS header");
-    pass_bitmaps(&p);
     mark_l1(c, q->l1, q->h.l1_size, true);
     (void)q2_each_snapshot(q, &len, mark_snapshot_l1, c);
     if (!c->rebuild)
         mark_refcounts(c);
+}
+
+/* What is wrong with bitmaps check_bitmaps() has told. */
+static int mark_all(struct check *c)
+{
+    struct disk_check_result silent = {0}, *real = c->r;
+    int r;
+
+    mark_all_but_bitmaps(c);
+    c->r = &silent;
+    r = pass_bitmaps(&(struct pass){c, true});
+    c->r = real;
+    return r;
+}
+
+/* Before anything is looked at: bitmaps that make no sense, or lie where other metadata is, are
+ * given up as a whole, since no writer would open the image otherwise. Their clusters are leaks
+ * then. */
+static int check_bitmaps(struct check *c)
+{
+    struct disk_check_result silent = {0}, *real = c->r;
+    enum disk_repair repair = c->repair;
+    struct q2 *q = c->q;
+    int r;
+
+    c->r = &silent;
+    c->repair = DISK_REPAIR_NONE;
+    r = mark_all(c);
+    c->r = real;
+    c->repair = repair;
+    c->rebuild = false;
+    if (r != -EINVAL) {
+        if (r < 0)
+            report(c, "the dirty bitmaps cannot be read: %s", strerror(-r));
+        c->r->errors += r < 0;
+        return 0;
+    }
+    report(c, "the dirty bitmaps make no sense%s",
+           repair == DISK_REPAIR_ALL ? ": they are removed" : "");
+    c->r->corruptions++;
+    if (repair != DISK_REPAIR_ALL)
+        return 0;
+    q2_ext_set(q, Q2_EXT_BITMAPS, NULL, 0);
+    q->h.autoclear &= ~(uint64_t)Q2_BITMAPS;
+    q2_bitmaps_free(&q->bitmaps);
+    q->bitmaps_result = 0;
+    q2_bitmap_state(q);
+    return q2_header_write(q);
 }
 
 static void use_refcounts(struct check *c)
@@ -457,7 +501,7 @@ static void count_all(struct check *c)
     use(c, q->h.l1_off, q->h.l1_size * 8ull, "the L1 table");
     use_l1(c, q->l1, q->h.l1_size, true);
     pass_snapshots(&p);
-    pass_bitmaps(&p);
+    (void)pass_bitmaps(&p);
     if (e && e->len >= 16)
         use(c, disk_be64(e->data), disk_be64(e->data + 8), "the LUKS header");
     if (!c->rebuild)
@@ -471,7 +515,7 @@ static int rebuild(struct check *c)
 
     report(c, "all refcounts are made anew");
     c->r = &silent;
-    mark_all(c);
+    (void)mark_all(c);
     count_all(c);
     c->r = real;
     c->r->leaks_fixed = c->r->leaks;
@@ -620,7 +664,7 @@ static int look(struct check *c)
     bool fix = c->repair == DISK_REPAIR_ALL;
     int r = 0;
 
-    mark_all(c);
+    (void)mark_all(c);
     count_all(c);
     if (!c->rebuild)
         compare(c);
@@ -667,6 +711,9 @@ static int check_inside(struct check *c)
     struct q2 *q = c->q;
     int r;
 
+    r = check_bitmaps(c);
+    if (r < 0)
+        return r;
     c->r->clusters = (q->h.size >> q->cluster_bits) + (q2_in_cluster(q, q->h.size) != 0);
     r = look(c);
     if (!r && c->repair)

@@ -89,6 +89,7 @@ static int set_size(struct q2 *q, uint64_t size)
     uint64_t need = l1_needed(q, size), before = q->h.size;
     int r = q2_commit_all(q);
 
+    r = r ? r : q2_bitmaps_mark_all(q); /* before the header has a size that they do not */
     if (!r && need > q->h.l1_size) {
         /* half as much again, so that growing step by step does not copy each time */
         uint64_t n = need + need / 2;
@@ -104,6 +105,8 @@ static int set_size(struct q2 *q, uint64_t size)
         return r;
     }
     q->d->size = size;
+    for (size_t i = 0; i < q->bitmaps.len; i++)
+        q2_bitmap_resize(q, q->bitmaps.data[i], size);
     return q2_commit_all(q);
 }
 
@@ -118,6 +121,9 @@ int q2_resize(struct disk *d, uint64_t size, unsigned flags, struct base_text *e
                           "version 2 does not keep the size of each snapshot: delete them first");
     if (l1_needed(q, size) > Q2_MAX_L1_BYTES / 8)
         return disk_error(error, -EFBIG, d->path, "too large for its cluster size");
+    r = q2_bitmaps_may_resize(q, size, error);
+    if (r < 0)
+        return r;
     r = drop_tail(d, size);
     if (!r && q->data != q->file && size > before) {
         uint64_t length;

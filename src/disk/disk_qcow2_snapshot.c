@@ -435,18 +435,27 @@ int q2_snapshot_create(struct disk *d, const char *name, struct base_text *error
     return end(q, &s, explain(q, create_inside(q, &s, name), name, "made", error));
 }
 
+/* A change by one that is there already: *which. */
+static int begin_with(struct q2 *q, struct snaps *s, const char *name, long *which,
+                      struct base_text *error)
+{
+    int r = begin(q, s, error);
+
+    if (r < 0)
+        return r;
+    *which = snaps_find(s, name);
+    return *which < 0 ? end(q, s, no_such(q, name, error)) : 0;
+}
+
 int q2_snapshot_delete(struct disk *d, const char *name, struct base_text *error)
 {
     struct q2 *q = d->state;
     struct snaps s;
     long which;
-    int r = begin(q, &s, error);
+    int r = begin_with(q, &s, name, &which, error);
 
     if (r < 0)
         return r;
-    which = snaps_find(&s, name);
-    if (which < 0)
-        return end(q, &s, no_such(q, name, error));
     return end(q, &s, explain(q, delete_inside(q, &s, (size_t)which), name, "deleted", error));
 }
 
@@ -455,13 +464,14 @@ int q2_snapshot_revert(struct disk *d, const char *name, struct base_text *error
     struct q2 *q = d->state;
     struct snaps s;
     long which;
-    int r = begin(q, &s, error);
+    int r;
 
+    if (q->bitmaps.len) /* as QEMU: what a bitmap would have to say of this is everything */
+        return disk_error(error, -EBUSY, d->path, "it has dirty bitmaps, which a revert would make "
+                          "wrong: remove them first (isomer disk bitmap remove)");
+    r = begin_with(q, &s, name, &which, error);
     if (r < 0)
         return r;
-    which = snaps_find(&s, name);
-    if (which < 0)
-        return end(q, &s, no_such(q, name, error));
     return end(q, &s, explain(q, revert_inside(q, &s.list.data[which]), name, "reverted to",
                               error));
 }
@@ -517,6 +527,7 @@ int q2_snapshot_open(struct disk *d, const char *name, struct disk **out, struct
         use_l1(q, l1, n);
         q->h.l1_size = n;
         q->h.size = (*out)->size = one->disk_size;
+        q2_bitmaps_free(&q->bitmaps); /* they are of the disk as it is now */
     }
     snaps_free(&s);
     if (r < 0)

@@ -328,7 +328,7 @@ int q2_write(struct disk *d, uint64_t off, size_t len, struct disk_slice s, unsi
 {
     struct q2 *q = d->state;
     _Atomic unsigned *users = q2_enter(q);
-    int r = 0;
+    int r = q2_record(q, off, len);
 
     while (len && !r) {
         uint64_t rest = q->d->size - off;
@@ -507,8 +507,9 @@ int q2_zero(struct disk *d, uint64_t off, uint64_t len, unsigned flags)
 {
     struct q2 *q = d->state;
     _Atomic unsigned *users = q2_enter(q);
-    int r = zero_range(q, off, len, flags & DISK_REQ_MAY_UNMAP ? 0 : ZERO_KEEP);
+    int r = q2_record(q, off, len);
 
+    r = r ? r : zero_range(q, off, len, flags & DISK_REQ_MAY_UNMAP ? 0 : ZERO_KEEP);
     q2_leave(users);
     return r;
 }
@@ -518,8 +519,10 @@ int q2_discard(struct disk *d, uint64_t off, uint64_t len)
     struct q2 *q = d->state;
     _Atomic unsigned *users = q2_enter(q);
     /* version 2 cannot say zero: the backing file's old data would come back */
-    int r = q->h.version < 3 && d->backing_name ? 0 : zero_range(q, off, len, ZERO_DISCARD);
+    bool nothing = q->h.version < 3 && d->backing_name;
+    int r = nothing ? 0 : q2_record(q, off, len);
 
+    r = r || nothing ? r : zero_range(q, off, len, ZERO_DISCARD);
     q2_leave(users);
     return r;
 }

@@ -272,7 +272,7 @@ static int do_bitmap(char **v, int n)
     else if (!strcmp(verb, "clear"))
         r = disk_bitmap_clear(d, v[3], &why);
     else if (!strcmp(verb, "merge"))
-        r = disk_bitmap_merge(d, v[3], v[4], &why);
+        r = disk_bitmap_merge(d, v[3], d, v[4], &why);
     else
         r = disk_bitmap_enable(d, v[3], !strcmp(verb, "enable"), &why);
     closed = disk_close_result(d);

@@ -10,6 +10,8 @@
  *   - a power loss: the layer records writes and syncs; everything before the last sync at some
  *     moment and any part of what came after is put together again, with torn writes.
  * Behind the blocks is room where clusters are zeroed and discarded, so that others use them again.
+ * Variants with dirty bitmaps have one from the beginning: if it says afterwards that it can be
+ * relied on, whatever was written since it was cleared must be dirty in it.
  */
 #include "disk/disk_driver.h"
 
@@ -26,6 +28,7 @@ static uint64_t seed;
 static void result(bool ok, const char *name)
 {
     printf("%s - %s\n", ok ? "ok" : "not ok", name);
+    fflush(stdout);
     failed += !ok;
 }
 
@@ -34,6 +37,7 @@ static void result(bool ok, const char *name)
 struct unit { uint64_t block, version; };
 struct history { /* shared with the child that is killed */
     uint64_t written[BLOCKS], done[BLOCKS], flushed[BLOCKS]; /* tried, without error, ... */
+    uint64_t cleared[BLOCKS]; /* when the bitmap was */
 };
 
 static void fill_block(uint64_t block, uint64_t version, uint8_t *buf)
@@ -61,6 +65,22 @@ static bool block_ok(const struct history *h, uint64_t block, const uint8_t *buf
     return true;
 }
 
+/* Something with bitmaps; the first one records all the time. */
+static void bitmap_op(struct disk *d)
+{
+    static const char *const names[] = {"tmp", "other"};
+    const char *name = names[base_rand(&seed) % 2];
+
+    switch (base_rand(&seed) % 6) {
+    case 0: (void)!disk_bitmap_add(d, name, 512u << base_rand(&seed) % 12, NULL); break;
+    case 1: (void)!disk_bitmap_remove(d, name, NULL); break;
+    case 2: (void)!disk_bitmap_clear(d, name, NULL); break;
+    case 3: (void)!disk_bitmap_merge(d, name, d, "all", NULL); break;
+    case 4: (void)!disk_bitmap_merge(d, "all", d, name, NULL); break;
+    default: (void)!disk_bitmap_enable(d, name, base_rand(&seed) & 1, NULL); break;
+    }
+}
+
 /* Something in the room behind the blocks. */
 static void scratch_op(struct disk *d)
 {
@@ -76,6 +96,8 @@ static void scratch_op(struct disk *d)
 }
 
 static void record_flush(const uint64_t *done);
+static bool bitmaps;   /* this variant has them */
+static unsigned sound; /* how often the first could be relied on */
 
 /* One random operation; errors are no failure. */
 static void one_op(struct disk *d, struct history *h)
@@ -92,6 +114,10 @@ static void one_op(struct disk *d, struct history *h)
             memcpy(h->flushed, before, sizeof before);
             record_flush(before);
         }
+        return;
+    }
+    if (bitmaps && base_rand(&seed) % 20 == 0) {
+        bitmap_op(d);
         return;
     }
     if (base_rand(&seed) % 4 == 0) {
@@ -111,6 +137,46 @@ static void one_op(struct disk *d, struct history *h)
     if (!disk_writev(d, block * BLOCK, &iov, 1,
                      base_rand(&seed) % 4 ? 0 : DISK_REQ_COMPRESSED))
         memcpy(h->done + block, h->written + block, n * sizeof h->done[0]);
+}
+
+/* What is newer than the bitmap "all" must be dirty in it, if it can be relied on. */
+static bool newer_is_dirty(struct disk *d, const struct history *h)
+{
+    uint64_t start = 0, len = 0;
+    struct unit u[BLOCK / sizeof(struct unit)];
+
+    for (uint64_t b = 0; b < BLOCKS; b++) {
+        if (b * BLOCK >= start + len && disk_bitmap_next(d, "all", b * BLOCK, &start, &len, NULL))
+            return false;
+        if (!len)
+            start = SIZE;
+        if (b * BLOCK >= start)
+            continue;
+        if (disk_read(d, b * BLOCK, u, BLOCK))
+            return false;
+        for (size_t i = 0; i < BASE_ARRAY_SIZE(u); i++)
+            if (u[i].version > h->cleared[b]) {
+                printf("# block %u was written, but is not dirty\n", (unsigned)b);
+                return false;
+            }
+    }
+    return true;
+}
+
+static bool bitmap_ok(struct disk *d, const struct history *h)
+{
+    struct disk_bitmap *list;
+    unsigned n;
+    bool ok = !disk_bitmap_list(d, &list, &n) && n && !strcmp(list[0].name, "all");
+
+    if (!ok)
+        printf("# the bitmap is not there\n");
+    if (ok && !list[0].in_use) {
+        sound++;
+        ok = newer_is_dirty(d, h);
+    }
+    free(list);
+    return ok;
 }
 
 static bool verify(const char *path, const struct history *h)
@@ -133,6 +199,7 @@ static bool verify(const char *path, const struct history *h)
                (unsigned)c.errors);
     for (uint64_t b = 0; ok && b < BLOCKS; b++)
         ok = !disk_read(d, b * BLOCK, buf, BLOCK) && block_ok(h, b, buf);
+    ok = ok && (!bitmaps || bitmap_ok(d, h));
     disk_close(d);
     return ok;
 }
@@ -140,6 +207,7 @@ static bool verify(const char *path, const struct history *h)
 static struct variant {
     const char *name;
     struct disk_create_options o;
+    bool bitmaps;
 } variants[] = {
     {"default", {0}},
     {"4k clusters, refcount 1", {.cluster_size = 4096, .refcount_bits = 1}},
@@ -148,6 +216,10 @@ static struct variant {
     {"overlay", {.backing = "base.raw", .backing_format = "raw"}},
     {"lazy", {.lazy_refcounts = DISK_ON}},
     {"data file", {.data_file = "s.data"}},
+    {"bitmaps", {0}, true},
+    {"bitmaps, 512", {.cluster_size = 512}, true},
+    {"bitmaps, lazy, overlay", {.lazy_refcounts = DISK_ON, .backing = "base.raw",
+                                .backing_format = "raw"}, true},
 };
 
 static void make_image(const struct variant *v)
@@ -160,6 +232,15 @@ static void make_image(const struct variant *v)
     o.overwrite = true;
     if (disk_create("s.qcow2", &o, &error) < 0)
         base_bug(__FILE__, __LINE__, "%s", error.data);
+    bitmaps = v->bitmaps;
+    if (bitmaps) {
+        struct disk_open_options how = {0};
+        struct disk *d;
+
+        if (disk_open("s.qcow2", &how, &d, &error) < 0 ||
+            disk_bitmap_add(d, "all", BLOCK, &error) < 0 || disk_close_result(d) < 0)
+            base_bug(__FILE__, __LINE__, "%s", error.data);
+    }
 }
 
 /* ---- a layer that fails ---------------------------------------------- */
@@ -261,7 +342,7 @@ static void test_faults(const struct variant *v)
 
 /* ---- power loss ------------------------------------------------------ */
 
-enum { LOG_WRITE, LOG_ZERO, LOG_TRUNCATE, LOG_SYNC, LOG_FLUSHED };
+enum { LOG_WRITE, LOG_ZERO, LOG_TRUNCATE, LOG_SYNC, LOG_FLUSHED, LOG_CLEARED };
 struct entry {
     int kind;
     uint64_t off, len;
@@ -269,6 +350,7 @@ struct entry {
 };
 static struct {
     BASE_VEC(struct entry) log;
+    BASE_VEC(size_t) closed; /* at which entries */
     bool on;
 } record;
 
@@ -277,15 +359,20 @@ static void record_add(int kind, uint64_t off, uint64_t len, uint8_t *data)
     base_vec_push(&record.log, ((struct entry){kind, off, len, data}));
 }
 
-static void record_flush(const uint64_t *done)
+static void record_versions(int kind, const uint64_t *versions)
 {
     uint8_t *copy;
 
     if (!record.on)
         return;
-    copy = malloc(BLOCKS * sizeof *done);
-    memcpy(copy, done, BLOCKS * sizeof *done);
-    record_add(LOG_FLUSHED, 0, 0, copy);
+    copy = malloc(BLOCKS * sizeof *versions);
+    memcpy(copy, versions, BLOCKS * sizeof *versions);
+    record_add(kind, 0, 0, copy);
+}
+
+static void record_flush(const uint64_t *done)
+{
+    record_versions(LOG_FLUSHED, done);
 }
 
 static ssize_t record_pwritev(struct disk_file *f, const struct iovec *iov, int n, uint64_t off,
@@ -346,11 +433,14 @@ static bool replay(size_t cut, struct history *h)
     size_t sync = 0;
 
     memset(h->flushed, 0, sizeof h->flushed);
+    memset(h->cleared, 0, sizeof h->cleared);
     for (size_t i = 0; i < cut; i++) {
         if (record.log.data[i].kind == LOG_SYNC)
             sync = i;
         if (record.log.data[i].kind == LOG_FLUSHED)
             memcpy(h->flushed, record.log.data[i].data, sizeof h->flushed);
+        if (record.log.data[i].kind == LOG_CLEARED)
+            memcpy(h->cleared, record.log.data[i].data, sizeof h->cleared);
     }
     if (system("cp --sparse=always first.qcow2 s.qcow2") ||
         disk_file_open("s.qcow2", DISK_FILE_WRITE, NULL, NULL, &f, NULL) < 0)
@@ -359,6 +449,18 @@ static bool replay(size_t cut, struct history *h)
         replay_entry(f, &record.log.data[i], i < sync);
     disk_file_close(f);
     return verify("s.qcow2", h);
+}
+
+/* Anywhere; with bitmaps often about where they were stored and marked again. */
+static size_t choose_cut(void)
+{
+    size_t n = record.log.len, at = base_rand(&seed) % (n + 1);
+
+    if (record.closed.len && base_rand(&seed) % 4) {
+        at = record.closed.data[base_rand(&seed) % record.closed.len] + base_rand(&seed) % 40;
+        at = at < 20 ? 0 : at - 20;
+    }
+    return at < n ? at : n;
 }
 
 static void test_power(const struct variant *v)
@@ -378,24 +480,35 @@ static void test_power(const struct variant *v)
     ops.punch = record_punch;
     ops.zero = record_zero;
     make_image(v);
+    sound = 0;
     ok = !system("cp --sparse=always s.qcow2 first.qcow2") && !disk_open("s.qcow2", &o, &d, NULL);
     record.on = true;
-    for (int i = 0; ok && i < 1500; i++)
+    for (int i = 0; ok && i < 1500; i++) {
         one_op(d, &h);
+        if (bitmaps && i % 100 == 99) { /* stored, and marked again */
+            if (base_rand(&seed) % 2 && !disk_bitmap_clear(d, "all", NULL))
+                record_versions(LOG_CLEARED, h.written);
+            ok = !disk_close_result(d) && !disk_open("s.qcow2", &o, &d, NULL);
+            record_flush(h.done);
+            base_vec_push(&record.closed, record.log.len);
+        }
+    }
     /* the length is not set while others may write behind what was the end when it was read */
-    for (size_t i = 0; i < record.log.len; i++)
+    for (size_t i = 0; i < record.log.len && !bitmaps; i++)
         ok = ok && record.log.data[i].kind != LOG_TRUNCATE;
     disk_close(d);
     record.on = false;
     for (unsigned i = 0; ok && i < runs; i++)
-        ok = replay(base_rand(&seed) % (record.log.len + 1), &h);
+        ok = replay(choose_cut(), &h);
     if (!ok)
         printf("# seed %llu\n", (unsigned long long)start);
     for (size_t i = 0; i < record.log.len; i++)
         free(record.log.data[i].data);
     base_vec_free(&record.log);
-    snprintf(name, sizeof name, "power loss: %s: %u replays", v->name, runs);
-    result(ok, name);
+    base_vec_free(&record.closed);
+    snprintf(name, sizeof name, "power loss: %s: %u replays, bitmap sound in %u", v->name, runs,
+             sound);
+    result(ok && (!bitmaps || sound), name);
 }
 
 /* ---- kill -9 --------------------------------------------------------- */
@@ -409,6 +522,13 @@ static void writer(struct history *h)
         _exit(1);
     for (;;)
         one_op(d, h);
+}
+
+/* A bitmap that was in use says nothing any more. */
+static void make_image_again(struct history *h, const struct variant *v)
+{
+    memset(h, 0, sizeof *h);
+    make_image(v);
 }
 
 static void test_kill(const struct variant *v)
@@ -429,6 +549,8 @@ static void test_kill(const struct variant *v)
         kill(pid, SIGKILL);
         waitpid(pid, &status, 0);
         ok = WIFSIGNALED(status) && verify("s.qcow2", h);
+        if (bitmaps)
+            make_image_again(h, v);
         memcpy(h->done, h->flushed, sizeof h->done); /* the rest may have died with it */
         base_rand(&seed);
     }
@@ -439,7 +561,7 @@ static void test_kill(const struct variant *v)
 
 int main(void)
 {
-    const char *given = getenv("ISOMER_SEED");
+    const char *given = getenv("ISOMER_SEED"), *only = getenv("ISOMER_ONLY");
     FILE *f = fopen("base.raw", "w");
 
     seed = given ? strtoull(given, NULL, 0) : base_now_ns();
@@ -450,6 +572,8 @@ int main(void)
     if (!freopen("errors.log", "w", stderr))
         return 1;
     for (size_t i = 0; i < BASE_ARRAY_SIZE(variants); i++) {
+        if (only && !strstr(variants[i].name, only))
+            continue;
         test_faults(&variants[i]);
         test_kill(&variants[i]);
         if (!variants[i].o.data_file)

@@ -382,7 +382,7 @@ static int do_snapshot(struct fuzz_use *u, struct model *m)
 {
     unsigned s = (unsigned)some(u, SNAPSHOTS);
     char name[16];
-    bool was = m->taken[s], revert = some(u, 2);
+    bool was = m->taken[s], revert = some(u, 2) && !u->bitmaps; /* with bitmaps it is refused */
     int r;
 
     snprintf(name, sizeof name, "fuzz %u", s);
@@ -439,7 +439,7 @@ static int do_something(struct fuzz_use *u, struct model *m)
 static bool may_fail(int r)
 {
     return r == -EIO || r == -ENOSPC || r == -EFBIG || r == -ERANGE || r == -ENOTSUP ||
-           r == -EINVAL || r == -EOVERFLOW;
+           r == -EINVAL || r == -EOVERFLOW || r == -EUCLEAN;
 }
 
 static bool closed_well(struct fuzz_use *u, struct model *m)
