@@ -4,8 +4,9 @@
  * Guest pointers are host pointers, and nearly all structures of riscv64 Linux
  * are those of x86-64 Linux, so most calls go to the kernel as they are; the
  * table says which. Two things are done to every call: a pointer above the
- * guest's address space is EFAULT (it would be ours), and paths are redirected
- * into the sysroot.
+ * guest's address space (it would be ours) becomes one that is nobody's, so that
+ * the kernel says EFAULT when it comes to it; and paths are redirected into the
+ * sysroot.
  */
 #include "process/proc_priv.h"
 #include "process/proc_seccomp.h"
@@ -63,11 +64,25 @@ static long calls_redirected(struct proc_thread *t, const struct proc_call *c, c
             follow = false;
         BASE_ASSERT(used < 2);
         r = proc_path(t->proc, a[i], path[used], follow ? PROC_PATH_LOOKUP : PROC_PATH_CREATE);
+        if (r == -EFAULT) { /* unless the kernel finds something else wrong before */
+            a[i] |= PROC_FAR;
+            continue;
+        }
         if (r < 0)
             return r;
         a[i] = (uint64_t)path[used++];
     }
     return calls_host(t, c, a);
+}
+
+/* Pointers that are not the guest's, moved to the kernel's half. */
+static void calls_far(const struct proc_call *c, const uint64_t *a, uint64_t *far)
+{
+    for (unsigned i = 0; i < 6; i++) {
+        far[i] = a[i];
+        if ((c->ptrs >> i & 1) && a[i] >= PROC_TASK_SIZE)
+            far[i] |= PROC_FAR;
+    }
 }
 
 static void calls_unknown(struct proc_thread *t, uint64_t nr, const char *name)
@@ -81,6 +96,7 @@ static void calls_unknown(struct proc_thread *t, uint64_t nr, const char *name)
 long proc_dispatch(struct proc_thread *t, uint64_t nr, const uint64_t *a)
 {
     const struct proc_call *c;
+    uint64_t far[6];
     long r;
 
     if (base_unlikely(t->seccomp) && !proc_seccomp_allows(t, nr, a, &r))
@@ -91,8 +107,11 @@ long proc_dispatch(struct proc_thread *t, uint64_t nr, const uint64_t *a)
     }
     c = &proc_calls[nr];
     for (unsigned ptrs = c->ptrs; ptrs; ptrs &= ptrs - 1)
-        if (base_unlikely(a[__builtin_ctz(ptrs)] >= PROC_TASK_SIZE))
-            return -EFAULT;
+        if (base_unlikely(a[__builtin_ctz(ptrs)] >= PROC_TASK_SIZE)) {
+            calls_far(c, a, far);
+            a = far;
+            break;
+        }
     if (c->fn) { /* which may change the registers that a may point to */
         const uint64_t args[6] = {a[0], a[1], a[2], a[3], a[4], a[5]};
 

@@ -136,6 +136,8 @@ static inline bool proc_guest_range(uint64_t addr, uint64_t n)
 {
     return addr <= PROC_TASK_SIZE && n <= PROC_TASK_SIZE - addr;
 }
+/* An address with this bit is the kernel's: whoever hands it to a call gets EFAULT. */
+#define PROC_FAR (1ull << 63)
 /* First thing in the host's SIGSEGV and SIGBUS handler: true if the fault was
  * in a checked copy, which then returns -EFAULT. Async-signal-safe. */
 bool proc_copy_fault(void *ucontext);

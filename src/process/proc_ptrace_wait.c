@@ -269,8 +269,13 @@ PROC_SYS(waitid)
             proc_trace_drop(info.si_pid);
     } while (!r && (info.si_code == CLD_TRAPPED || info.si_code == CLD_STOPPED) &&
              !proc_trace_stopped(info.si_pid, &status));
-    if (r)
-        return r;
+    if (r < 0) { /* the kernel writes zeros all the same, and an error of that counts more */
+        memset(&info, 0, sizeof info);
+        return r != -PROC_ERESTARTSYS && a[2] &&
+                       proc_write_guest(a[2], &info, offsetof(siginfo_t, _sifields) + 12) < 0
+                   ? -EFAULT
+                   : r;
+    }
     info.si_status = info.si_code == CLD_TRAPPED || info.si_code == CLD_STOPPED
                          ? status >> 8 : info.si_status;
     if (a[2] && proc_write_guest(a[2], &info, PROC_SIGINFO_SIZE) < 0)

@@ -95,6 +95,10 @@ static long file_path(struct proc_thread *t, uint64_t addr, char *buf, bool foll
     if (!addr)
         return 0;
     r = proc_read_string(buf, addr, PATH_MAX);
+    if (r == -EFAULT) { /* for the kernel to say, when it comes to it */
+        *out = addr | PROC_FAR;
+        return 0;
+    }
     if (r < 0)
         return r;
     if (buf[0] != '/')

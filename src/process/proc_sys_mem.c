@@ -28,8 +28,9 @@ PROC_SYS(mprotect) { return proc_mem_protect(t->proc, a[0], a[1], (int)a[2]); }
 
 PROC_SYS(pkey_mprotect)
 {
-    /* no protection keys on RISC-V: only "none" is a key */
-    return (int)a[3] == -1 ? proc_mem_protect(t->proc, a[0], a[1], (int)a[2]) : -EINVAL;
+    /* no protection keys on RISC-V: only "none" and the one that all pages have */
+    return (int)a[3] == -1 || !(int)a[3] ? proc_mem_protect(t->proc, a[0], a[1], (int)a[2])
+                                         : -EINVAL;
 }
 
 PROC_SYS(mremap) { return proc_mem_remap(t->proc, a[0], a[1], a[2], (int)a[3], a[4]); }

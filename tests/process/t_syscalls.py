@@ -4,6 +4,7 @@
 "case: result". Also with isomer started without a sysroot and with one."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -38,7 +39,30 @@ def compare(what, want, got):
               f"{len(got[1])} lines instead of {len(want[1])}: {got[1][len(want[1]):][:3]}")
 
 
+# Calls that sys_sweep.c does not make, and why.
+NOT_SWEPT = {
+    "ends or changes the machine or the session": "vhangup reboot sethostname setdomainname swapon "
+    "swapoff umount2 pivot_root acct settimeofday kill",
+    "what it does with nonsense is not to be compared": "exit exit_group rt_sigreturn clone clone3 "
+    "execve execveat brk munmap mseal",
+    "not there on x86-64": "riscv_hwprobe riscv_flush_icache restart_syscall",
+}
+
+
+def table():
+    """Every call that is made is in sys_sweep.c, or has a reason not to be."""
+    swept = set(re.findall(r"CALL\((\w+)\)", (HERE / "sys_sweep.c").read_text()))
+    excused = {name for names in NOT_SWEPT.values() for name in names.split()}
+    missing = []
+    for line in (HERE.parent.parent / "spec/linux_riscv64.syscalls").read_text().splitlines():
+        words = line.split("#")[0].split()
+        if words and words[2] not in ("nosys", "perm") and words[1] not in swept | excused:
+            missing.append(words[1])
+    print(f"not ok - every call has a test: {missing}" if missing else "ok - every call has a test")
+
+
 def main():
+    table()
     if not shutil.which(CROSS):
         print(f"skip - system calls: no {CROSS}")
         return
