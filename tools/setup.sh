@@ -15,7 +15,7 @@ needed() {
     # To print host code in dumps and `isomer explain`; loaded when it is first needed.
     echo libcapstone-dev
     # Virtual disks: I/O, compression, TLS and encryption, a file system in user space.
-    echo liburing-dev zlib1g-dev libdeflate-dev libzstd-dev libssl-dev libfuse3-dev
+    echo liburing-dev zlib1g-dev libdeflate-dev libzstd-dev libisal-dev libssl-dev libfuse3-dev
     # Who else reads and writes disks, to test against; to unmount, to make certificates.
     echo qemu-utils libnbd-bin nbdkit cryptsetup-bin fuse3 openssl
     # Generators, lint and the test runner.

@@ -12,6 +12,11 @@
  * a header (RFC 1951); and deflate in zlib's wrapping with a checksum (RFC 1950), as in VMDK. */
 enum { DISK_ZLIB_WRAPPED = 2 };
 
+/* Memory for one call's work, of which each thread keeps two: there until the thread asks for the
+ * same one again. */
+enum disk_scratch { DISK_SCRATCH_IN, DISK_SCRATCH_OUT, DISK_SCRATCHES };
+void *disk_scratch(enum disk_scratch which, size_t n);
+
 /* Compresses n bytes into at most cap; returns how many, 0 if they do not fit. */
 size_t disk_compress(int type, const void *in, size_t n, void *out, size_t cap);
 
@@ -19,5 +24,11 @@ size_t disk_compress(int type, const void *in, size_t n, void *out, size_t cap);
  * sectors only) or end before the stream does, once all n bytes are there. -EIO: damaged, or less
  * than n in it. */
 int disk_decompress(int type, const void *in, size_t in_len, void *out, size_t n);
+
+/* The same for who only wants the first `want` bytes of n: stops there if that saves anything.
+ * Returns how many bytes of out are filled, at least want; -EIO as above, where damage behind what
+ * was wanted may not be noticed. */
+ssize_t disk_decompress_begin(int type, const void *in, size_t in_len, void *out, size_t n,
+                              size_t want);
 
 #endif

@@ -1,36 +1,46 @@
 /* disk_qcow2_compress.c: compressed clusters, and a cache of what was in them.
  * SPDX-License-Identifier: Apache-2.0
  *
- * Reading 4 KiB of a compressed cluster costs decompressing all of it, so what was decompressed
- * is kept: a set-associative cache under the L2 entry, which says where the cluster lies and how
- * long it is. An entry means the same for as long as a request can have seen it (disk_qcow2.h), and
- * is forgotten here when it is given to other data.
+ * Reading 4 KiB of a compressed cluster costs decompressing all that is before them, so what was
+ * decompressed is kept: a set-associative cache under the L2 entry, which says where the cluster
+ * lies and how long it is. An entry means the same for as long as a request can have seen it
+ * (disk_qcow2.h), and is forgotten here when it is given to other data.
+ *
+ * The first request for a cluster decompresses it as far as it asks, and keeps nothing but its name.
+ * Who comes for a name that is still known decompresses and keeps all of it. So requests all over a
+ * disk larger than the cache, or one pass over it, neither pay for what nobody reads nor drive out
+ * what is read often.
  */
 #include "disk/disk_compress.h"
 #include "disk/disk_qcow2.h"
 
-enum { CACHE_WAYS = 8, CACHE_LOCKS = 16 };
+enum { CACHE_WAYS = 8, CACHE_SEEN = 8, CACHE_LOCKS = 16 };
 
 struct slot {
     uint64_t key; /* an L2 entry; 0: free */
     uint64_t stamp;
     uint8_t *data;
 };
+struct set {
+    struct slot slots[CACHE_WAYS];
+    uint64_t seen[CACHE_SEEN]; /* keys of the last that were not kept */
+    unsigned next;             /* of seen, to be overwritten */
+};
 struct q2_cache {
-    size_t sets, size; /* size: of a cluster */
+    size_t nsets, size; /* size: of a cluster */
     pthread_mutex_t lock[CACHE_LOCKS];
     _Atomic uint64_t clock;
-    struct slot slots[];
+    struct set sets[];
 };
 
 struct q2_cache *q2_cache_new(size_t bytes, size_t cluster_size)
 {
-    size_t sets = bytes / cluster_size / CACHE_WAYS;
+    size_t nsets = bytes / cluster_size / CACHE_WAYS;
     struct q2_cache *c;
 
-    sets = sets ? sets : 1;
-    c = base_zalloc(sizeof *c + sets * CACHE_WAYS * sizeof c->slots[0]);
-    c->sets = sets;
+    nsets = nsets ? nsets : 1;
+    c = base_zalloc(sizeof *c + nsets * sizeof c->sets[0]);
+    c->nsets = nsets;
     c->size = cluster_size;
     for (int i = 0; i < CACHE_LOCKS; i++)
         pthread_mutex_init(&c->lock[i], NULL);
@@ -39,34 +49,47 @@ struct q2_cache *q2_cache_new(size_t bytes, size_t cluster_size)
 
 void q2_cache_free(struct q2_cache *c)
 {
-    for (size_t i = 0; c && i < c->sets * CACHE_WAYS; i++)
-        free(c->slots[i].data);
+    for (size_t i = 0; c && i < c->nsets; i++)
+        for (int k = 0; k < CACHE_WAYS; k++)
+            free(c->sets[i].slots[k].data);
     free(c);
 }
 
-static struct slot *set_of(struct q2_cache *c, uint64_t key, pthread_mutex_t **lock)
+static struct set *set_of(struct q2_cache *c, uint64_t key, pthread_mutex_t **lock)
 {
-    size_t set = base_hash64(key) % c->sets;
+    size_t set = base_hash64(key) % c->nsets;
 
     *lock = &c->lock[set % CACHE_LOCKS];
-    return &c->slots[set * CACHE_WAYS];
+    return &c->sets[set];
 }
 
+static bool seen_before(const struct set *set, uint64_t key)
+{
+    for (int i = 0; i < CACHE_SEEN; i++)
+        if (set->seen[i] == key)
+            return true;
+    return false;
+}
+
+/* *keep: no hit, but this is worth to be kept. */
 static bool cache_get(struct q2_cache *c, uint64_t key, size_t skip, size_t len,
-                      struct disk_slice s)
+                      struct disk_slice s, bool *keep)
 {
     pthread_mutex_t *lock;
-    struct slot *set = set_of(c, key, &lock);
+    struct set *set = set_of(c, key, &lock);
     bool hit = false;
 
     pthread_mutex_lock(lock);
     for (int i = 0; i < CACHE_WAYS && !hit; i++) {
-        if (set[i].key != key)
+        if (set->slots[i].key != key)
             continue;
         hit = true;
-        set[i].stamp = ++c->clock;
-        disk_slice_put(s, set[i].data + skip, len);
+        set->slots[i].stamp = ++c->clock;
+        disk_slice_put(s, set->slots[i].data + skip, len);
     }
+    *keep = !hit && seen_before(set, key);
+    if (!hit && !*keep)
+        set->seen[set->next++ % CACHE_SEEN] = key;
     pthread_mutex_unlock(lock);
     return hit;
 }
@@ -75,17 +98,18 @@ static bool cache_get(struct q2_cache *c, uint64_t key, size_t skip, size_t len,
 static uint8_t *cache_put(struct q2_cache *c, uint64_t key, uint8_t *data)
 {
     pthread_mutex_t *lock;
-    struct slot *set = set_of(c, key, &lock), *oldest = set;
+    struct set *set = set_of(c, key, &lock);
+    struct slot *oldest = set->slots;
     uint8_t *old;
 
     pthread_mutex_lock(lock);
     for (int i = 0; i < CACHE_WAYS; i++) {
-        if (set[i].key == key) {
-            oldest = &set[i];
+        if (set->slots[i].key == key) {
+            oldest = &set->slots[i];
             break;
         }
-        if (set[i].stamp < oldest->stamp)
-            oldest = &set[i];
+        if (set->slots[i].stamp < oldest->stamp)
+            oldest = &set->slots[i];
     }
     old = oldest->data;
     *oldest = (struct slot){key, ++c->clock, data};
@@ -96,68 +120,64 @@ static uint8_t *cache_put(struct q2_cache *c, uint64_t key, uint8_t *data)
 void q2_cache_forget(struct q2_cache *c, uint64_t key)
 {
     pthread_mutex_t *lock;
-    struct slot *set = set_of(c, key, &lock);
+    struct set *set = set_of(c, key, &lock);
 
     pthread_mutex_lock(lock);
     for (int i = 0; i < CACHE_WAYS; i++)
-        if (set[i].key == key)
-            set[i].key = set[i].stamp = 0;
+        if (set->slots[i].key == key)
+            set->slots[i].key = set->slots[i].stamp = 0;
     pthread_mutex_unlock(lock);
 }
 
 /* ---- reading --------------------------------------------------------- */
 
+/* Decompresses as much as is asked for, or all if it is to be kept; a whole cluster goes where it
+ * is wanted at once. */
+static int unpack(struct q2 *q, uint64_t entry, const uint8_t *in, size_t packed, size_t skip,
+                  size_t len, struct disk_slice s, bool keep)
+{
+    size_t size = q->cluster_size;
+    uint8_t *flat = len == size && !keep ? disk_slice_flat(s, len) : NULL;
+    uint8_t *out = keep ? base_alloc(size) : flat ? flat : disk_scratch(DISK_SCRATCH_OUT, size);
+    ssize_t n = disk_decompress_begin(q->h.compression, in, packed, out, size,
+                                      keep ? size : skip + len);
+
+    if (n >= 0 && !flat)
+        disk_slice_put(s, out + skip, len);
+    if (keep)
+        free(n < 0 ? out : cache_put(q->cache, entry, out));
+    return n < 0 ? (int)n : 0;
+}
+
 int q2_read_packed(struct q2 *q, uint64_t entry, size_t skip, size_t len, struct disk_slice s)
 {
     uint64_t off, packed;
-    uint8_t *in, *out;
+    uint8_t *in;
+    bool keep;
     int r;
 
-    if (cache_get(q->cache, entry, skip, len, s))
+    if (cache_get(q->cache, entry, skip, len, s, &keep))
         return 0;
     q2_packed_range(q, entry, &off, &packed);
-    in = base_alloc(packed);
-    out = base_alloc(q->cluster_size);
+    in = disk_scratch(DISK_SCRATCH_IN, packed);
     r = disk_file_read(q->file, off, in, packed);
-    if (!r)
-        r = disk_decompress(q->h.compression, in, packed, out, q->cluster_size);
-    free(in);
-    if (!r) {
-        disk_slice_put(s, out + skip, len);
-        out = cache_put(q->cache, entry, out);
-    }
-    free(out);
-    return r;
+    return r < 0 ? r : unpack(q, entry, in, packed, skip, len, s, keep);
 }
 
 /* The same without waiting: from the cache, or from bytes that the page cache has. */
 bool q2_try_packed(struct q2 *q, uint64_t entry, size_t skip, size_t len, struct disk_slice s)
 {
     uint64_t off, packed;
-    struct disk_slice flat;
     struct iovec iov;
-    uint8_t *out;
+    bool keep;
     int r;
 
-    if (cache_get(q->cache, entry, skip, len, s))
+    if (cache_get(q->cache, entry, skip, len, s, &keep))
         return true;
     q2_packed_range(q, entry, &off, &packed);
-    iov = (struct iovec){base_alloc(packed), packed};
-    flat = (struct disk_slice){&iov, 1, 0};
-    r = disk_file_try_readv(q->file, off, packed, flat);
-    if (r < 0) {
-        free(iov.iov_base);
-        return false;
-    }
-    out = base_alloc(q->cluster_size);
-    r = disk_decompress(q->h.compression, iov.iov_base, packed, out, q->cluster_size);
-    free(iov.iov_base);
-    if (!r) {
-        disk_slice_put(s, out + skip, len);
-        out = cache_put(q->cache, entry, out);
-    }
-    free(out);
-    return !r;
+    iov = (struct iovec){disk_scratch(DISK_SCRATCH_IN, packed), packed};
+    r = disk_file_try_readv(q->file, off, packed, (struct disk_slice){&iov, 1, 0});
+    return !r && !unpack(q, entry, iov.iov_base, packed, skip, len, s, keep);
 }
 
 /* ---- writing --------------------------------------------------------- */

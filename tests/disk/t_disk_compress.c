@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <zlib.h>
 
 enum { N = 65536 };
@@ -94,6 +95,69 @@ static bool from_zlib(size_t cut, size_t ask)
            !memcmp(in, out, ask);
 }
 
+/* Memory that ends where a page begins that nobody may touch. */
+static uint8_t *guarded(size_t n)
+{
+    size_t all = BASE_ALIGN_UP(n, 4096) + 4096;
+    uint8_t *p = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (p == MAP_FAILED || mprotect(p + all - 4096, 4096, PROT_NONE) < 0)
+        abort();
+    return p + all - 4096 - n;
+}
+
+/* The first part, of any length: the same bytes, and none touched outside of the buffers. */
+static bool first_part(int type, int kind)
+{
+    static uint8_t in[N], packed[N + 4096];
+    size_t n, steps[] = {1, 2, 511, 4096, 4097, 30000, N - N / 8 - 1, N - N / 8, N - 1, N};
+    uint8_t *from, *out = guarded(N);
+
+    fill(in, N, kind, 5);
+    n = disk_compress(type, in, N, packed, sizeof packed);
+    from = memcpy(guarded(n), packed, n);
+    for (unsigned i = 0; i < BASE_ARRAY_SIZE(steps); i++) {
+        ssize_t got;
+
+        memset(out, 0xee, N);
+        got = disk_decompress_begin(type, from, n, out, N, steps[i]);
+        if (got < (ssize_t)steps[i] || got > N || memcmp(in, out, (size_t)got) != 0)
+            return false;
+        for (size_t k = (size_t)got; k < N; k++)
+            if (out[k] != 0xee)
+                return false;
+    }
+    return true;
+}
+
+/* Bytes changed by chance: refused or filled, nothing touched outside of the buffers, and what is
+ * said to be there does not depend on how it is decompressed. */
+static bool damaged_part(int type, unsigned rounds)
+{
+    static uint8_t in[N], packed[N + 4096];
+    size_t n;
+    uint64_t seed = 7;
+    uint8_t *from, *out = guarded(N), *all = guarded(N);
+
+    fill(in, N, 1, 5);
+    n = disk_compress(type, in, N, packed, sizeof packed);
+    from = guarded(n);
+    for (unsigned i = 0; i < rounds; i++) {
+        size_t want = 1 + base_rand(&seed) % N;
+        ssize_t got;
+
+        memcpy(from, packed, n);
+        for (unsigned k = 0; k < 1 + i % 3; k++)
+            from[base_rand(&seed) % (i & 1 ? 100 : n)] = (uint8_t)base_rand(&seed);
+        got = disk_decompress_begin(type, from, n, out, N, want);
+        if (got < 0 ? got != -EIO : got < (ssize_t)want)
+            return false;
+        if (got > 0 && !disk_decompress(type, from, n, all, N) && memcmp(out, all, want) != 0)
+            return false;
+    }
+    return true;
+}
+
 static void *worker(void *arg)
 {
     for (int i = 0; i < 30; i++)
@@ -123,6 +187,9 @@ int main(void)
             result("small, both ways", names[t], both_ways(types[t], kind, 512));
             result("large, both ways", names[t], both_ways(types[t], kind, N));
         }
+        for (int kind = 0; kind < 3; kind++)
+            result("first part", names[t], first_part(types[t], kind));
+        result("first part, damaged", names[t], damaged_part(types[t], 3000));
         result("no room", names[t], no_room(types[t]));
         result("damaged", names[t], damaged(types[t]));
         result("holds too little", names[t], too_short(types[t]));
