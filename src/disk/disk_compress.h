@@ -20,6 +20,9 @@ void *disk_scratch(enum disk_scratch which, size_t n);
 /* Compresses n bytes into at most cap; returns how many, 0 if they do not fit. */
 size_t disk_compress(int type, const void *in, size_t n, void *out, size_t cap);
 
+/* Is it certain enough that deflate would save nothing? A look, an order of magnitude cheaper. */
+bool disk_looks_random(const void *in, size_t n);
+
 /* Fills out with exactly n bytes. `in` may be longer than the stream (qcow2 knows its length in
  * sectors only) or end before the stream does, once all n bytes are there. -EIO: damaged, or less
  * than n in it. */

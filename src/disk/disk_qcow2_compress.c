@@ -6,10 +6,10 @@
  * lies and how long it is. An entry means the same for as long as a request can have seen it
  * (disk_qcow2.h), and is forgotten here when it is given to other data.
  *
- * The first request for a cluster decompresses it as far as it asks, and keeps nothing but its name.
- * Who comes for a name that is still known decompresses and keeps all of it. So requests all over a
- * disk larger than the cache, or one pass over it, neither pay for what nobody reads nor drive out
- * what is read often.
+ * The first request for a cluster decompresses it as far as it asks, and keeps nothing but its
+ * name. Who comes for a name that is still known decompresses and keeps all of it. So requests all
+ * over a disk larger than the cache, or one pass over it, neither pay for what nobody reads nor
+ * drive out what is read often.
  */
 #include "disk/disk_compress.h"
 #include "disk/disk_qcow2.h"
@@ -182,8 +182,15 @@ bool q2_try_packed(struct q2 *q, uint64_t entry, size_t skip, size_t len, struct
 
 /* ---- writing --------------------------------------------------------- */
 
-static int pack(struct q2 *q, const uint8_t *data, uint8_t *out, size_t *n)
+static int pack(struct q2 *q, size_t len, struct disk_slice s, uint8_t *out, size_t *n)
 {
+    uint8_t *data = len == q->cluster_size ? disk_slice_flat(s, len) : NULL;
+
+    if (!data) { /* in pieces, or the disk's last cluster: what is behind its end is zero */
+        data = disk_scratch(DISK_SCRATCH_IN, q->cluster_size);
+        disk_slice_get(s, data, len);
+        memset(data + len, 0, q->cluster_size - len);
+    }
     *n = disk_compress(q->h.compression, data, q->cluster_size, out, q->cluster_size - 1);
     return *n ? 0 : -E2BIG;
 }
@@ -192,22 +199,19 @@ static int pack(struct q2 *q, const uint8_t *data, uint8_t *out, size_t *n)
 int q2_write_packed(struct q2 *q, uint64_t off, size_t len, struct disk_slice s)
 {
     uint64_t cluster = off >> q->cluster_bits, l1 = q2_l1_index(q, cluster), host;
-    uint8_t *data = base_zalloc(q->cluster_size), *out = base_alloc(q->cluster_size);
+    uint8_t *out = disk_scratch(DISK_SCRATCH_OUT, q->cluster_size);
     struct q2_table *t;
     uint64_t entry, old = 0, bitmap, sectors;
     size_t n;
     int r;
 
-    disk_slice_get(s, data, len);
-    r = pack(q, data, out, &n);
-    free(data);
+    r = pack(q, len, s, out, &n);
     host = r ? 0 : q2_alloc_packed(q, n, &r);
     if (!r && !q2_data_ok(q, host, n))
         r = q2_corrupt(q, "data would be written over metadata at 0x%llx",
                        (unsigned long long)host);
     if (!r && (r = disk_file_write(q->file, host, out, n)) < 0)
         q2_ref_add(q, host, n, -1);
-    free(out);
     if (r < 0)
         return r;
     sectors = ((host + n - 1) >> 9) - (host >> 9);

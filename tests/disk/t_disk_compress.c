@@ -158,6 +158,25 @@ static bool damaged_part(int type, unsigned rounds)
     return true;
 }
 
+/* Nothing that deflate would make smaller is taken for random. */
+static bool random_looks(void)
+{
+    static uint8_t in[N], out[N];
+    bool good = true;
+
+    fill(in, N, 1, 1);
+    good &= !disk_looks_random(in, N);
+    fill(in, N, 2, 1);
+    good &= disk_looks_random(in, N) && !disk_looks_random(in, 512);
+    memcpy(in + 40000, in + 9001, 300); /* a string that comes again, within the window */
+    good &= !disk_looks_random(in, N) && disk_compress(DISK_ZLIB, in, N, out, N - 1) > 0;
+    fill(in, N, 2, 2);
+    for (size_t i = 0; i < N; i += 8) /* one value more often: Huffman's part */
+        in[i] = 7;
+    good &= !disk_looks_random(in, N) && disk_compress(DISK_ZLIB, in, N, out, N - 1) > 0;
+    return good;
+}
+
 static void *worker(void *arg)
 {
     for (int i = 0; i < 30; i++)
@@ -197,6 +216,7 @@ int main(void)
     result("QEMU's parameters", "deflate", from_zlib(0, N));
     result("more in it than asked for", "deflate", from_zlib(0, N - 512));
     result("its last byte cut off", "deflate", from_zlib(1, N - 512));
+    result("what looks random", "deflate", random_looks());
     result("from four threads", "all", threads());
     return failures != 0;
 }
