@@ -176,8 +176,11 @@ static bool use_l2(struct check *c, uint8_t *l2, uint64_t first, struct l2_facts
     for (uint64_t i = 0; i < UINT64_C(1) << q->l2_bits; i++) {
         uint8_t *e = l2 + i * q->entry_bytes;
         uint64_t entry = disk_be64(e), bitmap = q->extended ? disk_be64(e + 8) : 0;
-        const char *fault = entry_fault(c, first + i, entry, bitmap);
+        const char *fault;
 
+        if (!(entry | bitmap))
+            continue;
+        fault = entry_fault(c, first + i, entry, bitmap);
         if (!fault) {
             use_entry(c, entry, f);
             continue;
@@ -540,13 +543,8 @@ static int ref_set(struct check *c, uint64_t cluster, uint64_t want)
     return 0;
 }
 
-static void compare_one(struct check *c, uint64_t i, uint64_t want)
+static void differs(struct check *c, uint64_t i, uint64_t have, uint64_t want)
 {
-    bool fix_all = c->repair == DISK_REPAIR_ALL;
-    uint64_t have;
-
-    if (q2_ref_get(c->q, i, &have) < 0 || have == want)
-        return;
     report(c, "%s: cluster %llu has refcount %llu, used %llu times",
            have > want ? "leak" : "corruption", (ull)i, (ull)have, (ull)want);
     if (have > want) {
@@ -555,8 +553,25 @@ static void compare_one(struct check *c, uint64_t i, uint64_t want)
             c->r->leaks_fixed++;
     } else {
         c->r->corruptions++;
-        if (fix_all && ref_set(c, i, want) < 0)
+        if (c->repair == DISK_REPAIR_ALL && ref_set(c, i, want) < 0)
             c->rebuild = true;
+    }
+}
+
+/* The clusters from `first` on that one block counts; without a block all of them are zero. */
+static void compare_block(struct check *c, uint64_t first, const struct q2_table *b)
+{
+    struct q2 *q = c->q;
+    uint64_t per = UINT64_C(1) << q->ref_bits;
+
+    for (uint64_t k = 0; k < per && (b || first + k < c->clusters); k++) {
+        uint64_t want = first + k < c->clusters ? c->count[first + k] : 0;
+        uint64_t have = b ? q2_ref_load(b->data, q->ref_order, k) : 0;
+
+        if (want)
+            c->r->image_end = (first + k + 1) << q->cluster_bits;
+        if (have != want)
+            differs(c, first + k, have, want);
     }
 }
 
@@ -564,22 +579,16 @@ static void compare_one(struct check *c, uint64_t i, uint64_t want)
 static void compare(struct check *c)
 {
     struct q2 *q = c->q;
-    uint64_t per = UINT64_C(1) << q->ref_bits, have, end;
+    uint64_t have;
 
-    for (uint64_t i = 0; i < c->clusters || i >> q->ref_bits < q->rt_entries; i = end) {
-        end = ((i >> q->ref_bits) + 1) << q->ref_bits;
-        if (i >= c->clusters && !q->rt[i >> q->ref_bits])
-            continue;
-        if (q2_ref_get(q, i, &have) < 0) {
-            report(c, "the refcount of cluster %llu cannot be read", (ull)i);
+    for (uint64_t i = 0; i << q->ref_bits < c->clusters || i < q->rt_entries; i++) {
+        bool there = i < q->rt_entries && q->rt[i];
+
+        if (there && q2_ref_get(q, i << q->ref_bits, &have) < 0) {
+            report(c, "the refcount block %llu cannot be read", (ull)i);
             c->r->errors++;
-            continue;
-        }
-        for (uint64_t k = i; k < i + per && (k < c->clusters || i >> q->ref_bits < q->rt_entries);
-             k++) {
-            if (k < c->clusters && c->count[k])
-                c->r->image_end = (k + 1) << q->cluster_bits;
-            compare_one(c, k, k < c->clusters ? c->count[k] : 0);
+        } else {
+            compare_block(c, i << q->ref_bits, there ? q->rb[i] : NULL);
         }
     }
 }
@@ -623,6 +632,8 @@ static int fix_l2(struct check *c, uint64_t i)
         uint64_t entry, bitmap, cluster = (i << q->l2_bits) + e;
 
         q2_entry_get(q, cluster, &entry, &bitmap);
+        if (!(entry | bitmap))
+            continue;
         if (entry_fault(c, cluster, entry, bitmap)) { /* told of when it was counted */
             entry_mend(q, cluster, &entry, &bitmap);
             if (c->repair == DISK_REPAIR_ALL)

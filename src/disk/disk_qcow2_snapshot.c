@@ -526,7 +526,8 @@ int q2_snapshot_open(struct disk *d, const char *name, struct disk **out, struct
 
         use_l1(q, l1, n);
         q->h.l1_size = n;
-        q->h.size = (*out)->size = one->disk_size;
+        q->h.size = one->disk_size;
+        (*out)->size = one->disk_size;
         q2_bitmaps_free(&q->bitmaps); /* they are of the disk as it is now */
     }
     snaps_free(&s);
