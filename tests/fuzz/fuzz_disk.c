@@ -20,18 +20,6 @@
 #define MAX_READS 1000000
 #define MAX_READ (UINT64_C(4) << 30)
 
-bool fuzz_fail(struct fuzz_use *u, const char *fmt, ...)
-{
-    va_list ap;
-
-    if (u->why->len)
-        return false;
-    va_start(ap, fmt);
-    base_text_vprintf(u->why, fmt, ap);
-    va_end(ap);
-    return false;
-}
-
 static bool bounds_kept(struct fuzz_use *u, const char *when)
 {
     if (fuzz_memory_peak() > MAX_MEMORY)

@@ -178,7 +178,6 @@ static bool use_info(struct fuzz_use *u, struct disk *d)
 
     if (disk_get_info(d, &i) < 0)
         return true;
-    u->bitmaps = i.bitmaps;
     if (i.nfacts > DISK_MAX_FACTS || i.size != disk_size(d) || i.size > DISK_MAX_SIZE)
         return fuzz_fail(u, "info: %u facts, size %llu", i.nfacts, (unsigned long long)i.size);
     for (unsigned k = 0; k < i.nfacts; k++)
@@ -467,9 +466,12 @@ static bool closed_well(struct fuzz_use *u, struct model *m)
 bool fuzz_use_write(struct fuzz_use *u)
 {
     static struct model m;
+    uint8_t autoclear;
     bool ok = true;
     int r;
 
+    fuzz_fs_read(FUZZ_COPY, 95, &autoclear, 1);
+    u->bitmaps = autoclear & 1;
     if (!open_image(u, FUZZ_COPY, "qcow2", true, false, &m.d))
         return false;
     if (!m.d) /* a data file that is not there, a backing file that says no format, ... */

@@ -1,7 +1,8 @@
 /* fuzz_fs.c: host files in memory. SPDX-License-Identifier: Apache-2.0
  *
  * Pages come from a list of their own and go back there, so that making a file costs what it holds,
- * not what it could.
+ * not what it could. A lock is held by the operations of disk_file, which come from many threads,
+ * and by nothing else.
  */
 #include "fuzz_fs.h"
 
@@ -23,6 +24,8 @@ static const char *const names[FUZZ_FILES] = {
 static struct file files[FUZZ_FILES];
 static BASE_VEC(uint8_t *) spare;
 static char folder[256], paths[FUZZ_FILES][320];
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 struct fuzz_fs_counts fuzz_fs_counts;
 
@@ -216,6 +219,7 @@ static ssize_t fs_preadv(struct disk_file *f, const struct iovec *iov, int n, ui
 
     if (off > INT64_MAX)
         return -EINVAL;
+    pthread_mutex_lock(&lock);
     for (int i = 0; i < n && off < length; i++) {
         size_t part = iov[i].iov_len < length - off ? iov[i].iov_len : (size_t)(length - off);
 
@@ -225,6 +229,7 @@ static ssize_t fs_preadv(struct disk_file *f, const struct iovec *iov, int n, ui
     }
     fuzz_fs_counts.reads++;
     fuzz_fs_counts.bytes_read += (uint64_t)all;
+    pthread_mutex_unlock(&lock);
     return all;
 }
 
@@ -235,13 +240,17 @@ static ssize_t fs_pwritev(struct disk_file *f, const struct iovec *iov, int n, u
 
     if (!f->writable)
         return -EBADF;
+    pthread_mutex_lock(&lock);
     fuzz_fs_counts.changes++;
     for (int i = 0; i < n; i++) {
-        if (!fuzz_fs_write(file_of(f), off, iov[i].iov_base, iov[i].iov_len))
-            return all ? all : -ENOSPC;
+        if (!fuzz_fs_write(file_of(f), off, iov[i].iov_base, iov[i].iov_len)) {
+            all = all ? all : -ENOSPC;
+            break;
+        }
         off += iov[i].iov_len;
         all += (ssize_t)iov[i].iov_len;
     }
+    pthread_mutex_unlock(&lock);
     return all;
 }
 
@@ -262,8 +271,10 @@ static int fs_truncate(struct disk_file *f, uint64_t len)
         return -EBADF;
     if (len > FUZZ_FILE_MAX)
         return -EFBIG;
+    pthread_mutex_lock(&lock);
     fuzz_fs_counts.changes++;
     fuzz_fs_truncate(file_of(f), len);
+    pthread_mutex_unlock(&lock);
     return 0;
 }
 
@@ -273,9 +284,11 @@ static int fs_zero(struct disk_file *f, uint64_t off, uint64_t len)
 
     if (!f->writable)
         return -EBADF;
+    pthread_mutex_lock(&lock);
     fuzz_fs_counts.changes++;
     if (off < length)
         zero(f->layer, off, len < length - off ? off + len : length);
+    pthread_mutex_unlock(&lock);
     return 0;
 }
 
