@@ -41,7 +41,7 @@
     PARAM(t2_entries, 50, "tier 2: so many times that for code that is no loop") \
     PARAM(t2_insns, 800, "tier 2: guest instructions in a region")             \
     PARAM(t2_blocks, 400, "tier 2: guest basic blocks in a region")           \
-    PARAM(t2_good, 8, "tier 2: blocks reached from a head, beyond which tier 1 is better") \
+    PARAM(t2_good, 8, "tier 2: blocks reached from a head, beyond which tier 1 is better at integers") \
     PARAM(t2_inline, 40, "tier 2: guest instructions of a function inlined")  \
     PARAM(t2_depth, 3, "tier 2: calls inlined in each other")                 \
     PARAM(t2_calls, 64, "tier 2: calls inlined in a region")                  \

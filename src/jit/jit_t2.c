@@ -210,6 +210,18 @@ static void verify(const struct ir_func *f)
     base_bug(__FILE__, __LINE__, "formed region is not valid IR: %s\n%s", error.data, text.data);
 }
 
+/* With loops in loops and many joins values are moved about more than tier 1 does; floats gain by
+ * far more than that, having no boxes inside. */
+static bool good_at(const struct t2_graph *g, const struct ir_func *f)
+{
+    if (g->nblocks <= JIT_PARAM_t2_good)
+        return true;
+    for (ir_ref r = IR_BIAS; r < f->nins; r++)
+        if (ir_is_float(f->ins[r].ty) && ir_ops[f->ins[r].op].flags & IR_F_FLAGS)
+            return true;
+    return false;
+}
+
 /* Makes a region for k, if not 0 only if target is inside; returns why not. */
 static const char *request(struct jit_vcpu *v, struct jit_t2_key *k, uint64_t target)
 {
@@ -217,8 +229,7 @@ static const char *request(struct jit_vcpu *v, struct jit_t2_key *k, uint64_t ta
     struct jit_t2 *t = j->p->t2;
     uint64_t start = base_thread_cpu_ns();
     const char *why = form_guarded(v, jit_pc_of_key(k->key), jit_mode_of_key(k->key));
-    /* With loops in loops and many joins values are moved about more than tier 1 does. */
-    if (!why && j->cfg.tier2 != JIT_TIER2_ALWAYS && t->graph.nblocks > JIT_PARAM_t2_good)
+    if (!why && j->cfg.tier2 != JIT_TIER2_ALWAYS && !good_at(&t->graph, t->func))
         why = "tier 2: more blocks than it is good at";
     uint64_t ns = base_thread_cpu_ns() - start;
     j->stats.t2_form_ns += ns;

@@ -557,7 +557,7 @@ static void x64_t2_prefer(const struct x64_t1 *t, uint8_t *prefer)
     }
 }
 
-/* ... and so would what is put into it, and the operand of an extension that only the slot wants. */
+/* ... and so would what is put into it, and what an extension that only the slot wants is of. */
 static void x64_t2_slot_hints(struct x64_t1 *t)
 {
     uint8_t prefer[IR_MAX_SLOTS];
