@@ -39,7 +39,7 @@
     PARAM(cache_kib, 65536, "code cache, KiB")                                \
     PARAM(t2_hot, 4000, "rounds or entries after which code is optimised")         \
     PARAM(t2_entries, 50, "tier 2: so many times that for code that is no loop") \
-    PARAM(t2_insns, 800, "tier 2: guest instructions in a region")             \
+    PARAM(t2_insns, 1200, "tier 2: guest instructions in a region")             \
     PARAM(t2_blocks, 400, "tier 2: guest basic blocks in a region")           \
     PARAM(t2_good, 8, "tier 2: blocks reached from a head, beyond which tier 1 is better at integers") \
     PARAM(t2_inline, 40, "tier 2: guest instructions of a function inlined")  \
