@@ -38,11 +38,16 @@ struct isomer_disk_options {
     bool compress;           /* convert, split */
     const char *sparse;      /* convert: shortest run of zeros that becomes a hole */
     bool verify;             /* convert: read back and compare */
+    bool bitmaps;            /* convert: dirty bitmaps, too */
+    bool skip_broken_bitmaps; /* convert: but not those that were not closed */
     bool chain;              /* info: the backing files, too */
     const char *repair;      /* check: "" or "all", or "leaks"; NULL: only look */
     bool shrink;             /* resize */
     bool unsafe;             /* rebase */
     bool strict;             /* compare: allocation and size, too */
+    uint64_t granularity;    /* bitmap add; 0: 64 KiB */
+    bool disabled;           /* bitmap add */
+    const char *source;      /* bitmap merge: from this image; NULL: the same */
     const char *layout;      /* split: a file that says which disks */
     uint64_t parts, part_size; /* split */
 

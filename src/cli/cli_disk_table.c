@@ -128,6 +128,9 @@ static const struct cli_option convert_options[] = {
      "Runs of zeros at least this long take no space. Default: 4K; 0: write all."},
     {"verify", 0, CLI_FLAG, AT(verify), 0, NULL,
      "Before the new image gets its name, read it back and compare."},
+    {"bitmaps", 0, CLI_FLAG, AT(bitmaps), 0, NULL, "Copy dirty bitmaps, too."},
+    {"skip-broken-bitmaps", 0, CLI_FLAG, AT(skip_broken_bitmaps), 0, NULL,
+     "With --bitmaps: leave out those that were not closed, which otherwise is an error."},
     OPTIONS_NEW, OPTION_QUIET,
     OPTION_END,
 };
@@ -140,6 +143,20 @@ static const struct cli_option resize_options[] = {
 };
 
 static const struct cli_option open_options[] = {OPTIONS_OPEN, OPTION_END};
+static const struct cli_option bitmap_add_options[] = {
+    OPTIONS_OPEN,
+    {"granularity", 'g', CLI_SIZE, AT(granularity), 0, "SIZE",
+     "Bytes that one bit stands for: a power of two from 512 to 2G. Default: 64K."},
+    {"disabled", 0, CLI_FLAG, AT(disabled), 0, NULL, "Do not record yet."},
+    OPTION_END,
+};
+static const struct cli_option bitmap_merge_options[] = {
+    OPTIONS_OPEN,
+    {"source", 'b', CLI_STRING, AT(source), 0, "FILE",
+     "The image that FROM is in. Default: IMAGE."},
+    {"source-format", 'F', CLI_STRING, AT(backing_format), 0, "FORMAT", "Its format."},
+    OPTION_END,
+};
 static const struct cli_option look_options[] = {OPTIONS_OPEN, OPTION_SHARED, OPTION_END};
 static const struct cli_option commit_options[] = {OPTIONS_OPEN, OPTION_QUIET, OPTION_END};
 
@@ -234,8 +251,8 @@ static const struct cli_option bench_options[] = {
 #define SNAPSHOT(name, summary, usage, text, options, min, max) \
     {#name, summary, usage, text, options, min, max, NULL, NULL, NULL,     \
      isomer_disk_snapshot_##name}
-#define BITMAP(name, summary, usage, options, min, max) \
-    {#name, summary, usage, NULL, options, min, max, NULL, NULL, NULL, \
+#define BITMAP(name, summary, usage, text, options, min, max) \
+    {#name, summary, usage, text, options, min, max, NULL, NULL, NULL, \
      isomer_disk_bitmap_##name}
 
 static const struct cli_command snapshot_commands[] = {
@@ -251,13 +268,19 @@ static const struct cli_command snapshot_commands[] = {
 };
 
 static const struct cli_command bitmap_commands[] = {
-    BITMAP(list, "list dirty bitmaps", "IMAGE", look_options, 1, 1),
-    BITMAP(add, "begin to record what is written", "IMAGE NAME [GRANULARITY]", open_options, 2, 3),
-    BITMAP(remove, "remove a bitmap", "IMAGE NAME", open_options, 2, 2),
-    BITMAP(clear, "forget what was written", "IMAGE NAME", open_options, 2, 2),
-    BITMAP(enable, "go on recording", "IMAGE NAME", open_options, 2, 2),
-    BITMAP(disable, "stop recording", "IMAGE NAME", open_options, 2, 2),
-    BITMAP(merge, "add what another bitmap has", "IMAGE INTO FROM", open_options, 3, 3),
+    BITMAP(list, "list dirty bitmaps", "IMAGE", NULL, look_options, 1, 1),
+    BITMAP(add, "begin to record what is written", "IMAGE NAME [GRANULARITY]",
+           "Whoever writes to the image keeps the bitmap from then on, QEMU, too.",
+           bitmap_add_options, 2, 3),
+    BITMAP(remove, "remove a bitmap", "IMAGE NAME",
+           "Also one that was in use when its writer was killed, which says nothing any more.",
+           open_options, 2, 2),
+    BITMAP(clear, "forget what was written", "IMAGE NAME", "As after a backup.", open_options, 2,
+           2),
+    BITMAP(enable, "go on recording", "IMAGE NAME", NULL, open_options, 2, 2),
+    BITMAP(disable, "stop recording", "IMAGE NAME", NULL, open_options, 2, 2),
+    BITMAP(merge, "add what another bitmap has", "IMAGE INTO FROM",
+           "Granularities may differ, sizes of the disks may not.", bitmap_merge_options, 3, 3),
     END,
 };
 

@@ -26,6 +26,52 @@ static int verify(void *context, struct disk *d)
     return r == 1 ? -EIO : r;
 }
 
+/* Before anything is copied: can they be? False after one line. */
+static bool may_copy_bitmaps(const struct isomer_disk_options *o, struct disk *src,
+                             const char *format)
+{
+    struct base_text error = {0};
+    struct disk_bitmap *list;
+    unsigned n;
+    int r = disk_bitmap_list(src, &list, &n);
+
+    if (r < 0)
+        disk_error(&error, r, disk_path(src), "its dirty bitmaps cannot be read: %s",
+                   strerror(-r));
+    else if (n && !disk_driver_find(format)->bitmap_add)
+        r = disk_error(&error, -ENOTSUP, disk_path(src),
+                       "images of format %s have no bitmaps: leave out --bitmaps", format);
+    for (unsigned i = 0; i < n && !r; i++)
+        if (list[i].in_use && !o->skip_broken_bitmaps)
+            r = disk_error(&error, -EUCLEAN, disk_path(src),
+                           "bitmap %.200s was not closed: remove it (isomer disk bitmap remove), "
+                           "or leave it out (--skip-broken-bitmaps)", list[i].name);
+    free(list);
+    if (r < 0)
+        disk_cmd_fail(&error, disk_path(src), r);
+    return !r;
+}
+
+static int copy_bitmaps(struct disk *src, struct disk *dst, struct base_text *error)
+{
+    struct disk_bitmap *list;
+    unsigned n;
+    int r = disk_bitmap_list(src, &list, &n);
+
+    for (unsigned i = 0; i < n && !r; i++) {
+        const char *name = list[i].name;
+
+        if (list[i].in_use)
+            continue;
+        r = disk_bitmap_add(dst, name, list[i].granularity, error);
+        r = r ? r : disk_bitmap_merge(dst, name, src, name, error);
+        if (!r && !list[i].enabled)
+            r = disk_bitmap_enable(dst, name, false, error);
+    }
+    free(list);
+    return r;
+}
+
 static int convert_to(const struct isomer_disk_options *o, struct disk *src, const char *path,
                       const struct disk_create_options *c, struct disk_convert *v)
 {
@@ -46,6 +92,8 @@ static int convert_to(const struct isomer_disk_options *o, struct disk *src, con
     disk_progress_begin(&progress, path, o->quiet || o->json);
     r = disk_convert_run(v, &error);
     disk_progress_end(&progress);
+    if (!r && o->bitmaps)
+        r = copy_bitmaps(src, n.disk, &error);
     if (r < 0)
         disk_new_abandon(&n);
     else
@@ -90,8 +138,13 @@ static int convert_open(const struct isomer_disk_options *o, struct disk *src, c
     if (o->compress && o->backing)
         return disk_cmd_usage("disk convert: -c and -b do not go together: what differs from the "
                               "backing file is parts of clusters");
+    if (o->bitmaps && o->snapshot)
+        return disk_cmd_usage("disk convert: --bitmaps and -s do not go together: bitmaps are of "
+                              "the disk as it is now");
     if (!disk_cmd_create_options(o, format, &c))
         return ISOMER_EXIT_USAGE;
+    if (o->bitmaps && !may_copy_bitmaps(o, src, format))
+        return ISOMER_EXIT_FAILURE;
     c.size = v.len;
     c.size_set = true;
     if (!c.geometry.sectors) {

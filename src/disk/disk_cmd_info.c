@@ -6,7 +6,37 @@
 
 /* ---- info ------------------------------------------------------------ */
 
-static void info_json(struct disk_json *j, const char *path, const struct disk_info *i)
+/* As qemu-img says it. */
+static void bitmaps_json(struct disk_json *j, const struct disk_bitmap *list, unsigned n)
+{
+    disk_json_array(j, "bitmaps");
+    for (unsigned i = 0; i < n; i++) {
+        disk_json_object(j, NULL);
+        disk_json_string(j, "name", list[i].name);
+        disk_json_number(j, "granularity", list[i].granularity);
+        disk_json_array(j, "flags");
+        if (list[i].in_use)
+            disk_json_string(j, NULL, "in-use");
+        if (list[i].enabled)
+            disk_json_string(j, NULL, "auto");
+        disk_json_end(j);
+        disk_json_end(j);
+    }
+    disk_json_end(j);
+}
+
+static void bitmaps_text(const struct disk_bitmap *list, unsigned n)
+{
+    char grain[DISK_SIZE_TEXT];
+
+    for (unsigned i = 0; i < n; i++)
+        printf("  %-18s %s, %s%s\n", "bitmap", list[i].name,
+               disk_size_text(list[i].granularity, grain),
+               list[i].in_use ? ", in use or not closed" : list[i].enabled ? "" : ", disabled");
+}
+
+static void info_json(struct disk_json *j, const char *path, const struct disk_info *i,
+                      const struct disk_bitmap *bitmaps, unsigned n)
 {
     disk_json_object(j, NULL);
     disk_json_string(j, "filename", path);
@@ -37,8 +67,8 @@ static void info_json(struct disk_json *j, const char *path, const struct disk_i
     disk_json_number(j, "snapshots", i->snapshots);
     disk_json_number(j, "bitmaps", i->bitmaps);
     disk_json_object(j, "format-specific");
-    for (unsigned n = 0; n < i->nfacts; n++) {
-        const struct disk_fact *f = &i->facts[n];
+    for (unsigned k = 0; k < i->nfacts; k++) {
+        const struct disk_fact *f = &i->facts[k];
 
         if (f->type == DISK_FACT_NUMBER)
             disk_json_number(j, f->name, f->number);
@@ -47,6 +77,8 @@ static void info_json(struct disk_json *j, const char *path, const struct disk_i
         else
             disk_json_string(j, f->name, f->text);
     }
+    if (n)
+        bitmaps_json(j, bitmaps, n);
     disk_json_end(j);
     disk_json_end(j);
 }
@@ -76,8 +108,6 @@ static void info_text(const char *path, const struct disk_info *i)
         printf("  %-18s %s\n", "data file", i->data_file);
     if (i->snapshots)
         printf("  %-18s %u\n", "snapshots", i->snapshots);
-    if (i->bitmaps)
-        printf("  %-18s %u\n", "bitmaps", i->bitmaps);
     if (i->encrypted)
         printf("  %-18s yes\n", "encrypted");
     if (i->dirty)
@@ -97,15 +127,22 @@ static void info_text(const char *path, const struct disk_info *i)
 
 static int info_one(const struct isomer_disk_options *o, struct disk *d, struct disk_json *j)
 {
+    struct disk_bitmap *bitmaps;
     struct disk_info info;
+    unsigned n;
     int r = disk_get_info(d, &info);
 
     if (r < 0)
         return disk_cmd_fail(NULL, disk_path(d), r);
-    if (o->json)
-        info_json(j, disk_path(d), &info);
-    else
+    if (disk_bitmap_list(d, &bitmaps, &n) < 0)
+        n = 0;
+    if (o->json) {
+        info_json(j, disk_path(d), &info, bitmaps, n);
+    } else {
         info_text(disk_path(d), &info);
+        bitmaps_text(bitmaps, n);
+    }
+    free(bitmaps);
     return ISOMER_EXIT_OK;
 }
 

@@ -19,7 +19,8 @@ static int done(const struct isomer_disk_options *o, const char *verb, char **ar
 }
 
 /* One change of an image by a function of disk.h that takes a name. */
-typedef int change_fn(struct disk *d, char **argv, int argc, struct base_text *error);
+typedef int change_fn(struct disk *d, const struct isomer_disk_options *o, char **argv, int argc,
+                      struct base_text *error);
 
 static int change(const struct isomer_disk_options *o, int argc, char **argv, const char *verb,
                   change_fn *fn)
@@ -30,24 +31,27 @@ static int change(const struct isomer_disk_options *o, int argc, char **argv, co
 
     if (!d)
         return ISOMER_EXIT_FAILURE;
-    r = fn(d, argv, argc, &error);
+    r = fn(d, o, argv, argc, &error);
     status = disk_cmd_close(d, r < 0 ? disk_cmd_fail(&error, argv[0], r) : ISOMER_EXIT_OK);
     return status ? status : done(o, verb, argv, argc);
 }
 
 /* ---- snapshots ------------------------------------------------------- */
 
-static int snapshot_create(struct disk *d, char **argv, int argc, struct base_text *error)
+static int snapshot_create(struct disk *d, const struct isomer_disk_options *o, char **argv,
+                           int argc, struct base_text *error)
 {
     return disk_snapshot_create(d, argv[1], error);
 }
 
-static int snapshot_delete(struct disk *d, char **argv, int argc, struct base_text *error)
+static int snapshot_delete(struct disk *d, const struct isomer_disk_options *o, char **argv,
+                           int argc, struct base_text *error)
 {
     return disk_snapshot_delete(d, argv[1], error);
 }
 
-static int snapshot_revert(struct disk *d, char **argv, int argc, struct base_text *error)
+static int snapshot_revert(struct disk *d, const struct isomer_disk_options *o, char **argv,
+                           int argc, struct base_text *error)
 {
     return disk_snapshot_revert(d, argv[1], error);
 }
@@ -125,39 +129,65 @@ int isomer_disk_snapshot_list(const struct isomer_disk_options *o, int argc, cha
 
 /* ---- bitmaps --------------------------------------------------------- */
 
-static int bitmap_add(struct disk *d, char **argv, int argc, struct base_text *error)
+static int bitmap_add(struct disk *d, const struct isomer_disk_options *o, char **argv,
+                      int argc, struct base_text *error)
 {
-    uint64_t granularity = 64 << 10;
+    uint64_t granularity = o->granularity;
+    int r;
 
-    if (argc > 2 && (!isomer_parse_size(argv[2], &granularity) || granularity > UINT32_MAX))
-        return disk_error(error, -EINVAL, argv[0], "'%s' is not a granularity: a power of two from "
-                          "512 to 2G", argv[2]);
-    return disk_bitmap_add(d, argv[1], (uint32_t)granularity, error);
+    if (argc > 2 && !isomer_parse_size(argv[2], &granularity))
+        granularity = UINT64_MAX;
+    if (granularity > UINT32_MAX)
+        return disk_error(error, -EINVAL, argv[0], "a granularity is a power of two from 512 to "
+                          "2G");
+    r = disk_bitmap_add(d, argv[1], (uint32_t)granularity, error);
+    return r || !o->disabled ? r : disk_bitmap_enable(d, argv[1], false, error);
 }
 
-static int bitmap_remove(struct disk *d, char **argv, int argc, struct base_text *error)
+static int bitmap_remove(struct disk *d, const struct isomer_disk_options *o, char **argv,
+                         int argc, struct base_text *error)
 {
     return disk_bitmap_remove(d, argv[1], error);
 }
 
-static int bitmap_clear(struct disk *d, char **argv, int argc, struct base_text *error)
+static int bitmap_clear(struct disk *d, const struct isomer_disk_options *o, char **argv,
+                        int argc, struct base_text *error)
 {
     return disk_bitmap_clear(d, argv[1], error);
 }
 
-static int bitmap_enable(struct disk *d, char **argv, int argc, struct base_text *error)
+static int bitmap_enable(struct disk *d, const struct isomer_disk_options *o, char **argv,
+                         int argc, struct base_text *error)
 {
     return disk_bitmap_enable(d, argv[1], true, error);
 }
 
-static int bitmap_disable(struct disk *d, char **argv, int argc, struct base_text *error)
+static int bitmap_disable(struct disk *d, const struct isomer_disk_options *o, char **argv,
+                          int argc, struct base_text *error)
 {
     return disk_bitmap_enable(d, argv[1], false, error);
 }
 
-static int bitmap_merge(struct disk *d, char **argv, int argc, struct base_text *error)
+static int bitmap_merge(struct disk *d, const struct isomer_disk_options *o, char **argv,
+                        int argc, struct base_text *error)
 {
-    return disk_bitmap_merge(d, argv[1], d, argv[2], error);
+    struct disk *src = d;
+    int r;
+
+    if (o->source) {
+        struct disk_open_options open;
+
+        disk_cmd_open_options(o, &open);
+        open.format = o->backing_format;
+        open.read_only = open.no_backing = true;
+        r = disk_open(o->source, &open, &src, error);
+        if (r < 0)
+            return r;
+    }
+    r = disk_bitmap_merge(d, argv[1], src, argv[2], error);
+    if (src != d)
+        disk_close(src);
+    return r;
 }
 
 int isomer_disk_bitmap_add(const struct isomer_disk_options *o, int argc, char **argv)
@@ -216,7 +246,7 @@ static void bitmaps_text(const struct disk_bitmap *list, unsigned n)
         printf("%-24s %s dirty, in units of %s%s%s\n", list[i].name,
                disk_size_text(list[i].dirty, dirty), disk_size_text(list[i].granularity, grain),
                list[i].enabled ? "" : ", disabled",
-               list[i].in_use ? ", not closed: cannot be relied on" : "");
+               list[i].in_use ? ", in use or not closed: says nothing" : "");
 }
 
 int isomer_disk_bitmap_list(const struct isomer_disk_options *o, int argc, char **argv)

@@ -301,6 +301,21 @@ static void print_ready(const struct listener *l)
     base_text_free(&uri);
 }
 
+/* Those that can be relied on; an image without, or with ones that cannot be read, is served all
+ * the same. */
+static void find_bitmaps(struct nbd_server *s)
+{
+    struct disk_bitmap *list;
+    unsigned n;
+
+    if (disk_bitmap_list(s->disk, &list, &n) < 0)
+        n = 0;
+    for (unsigned i = 0; i < n; i++)
+        if (!list[i].in_use)
+            list[s->nbitmaps++] = list[i];
+    s->bitmaps = list;
+}
+
 static int serve(struct listener *l)
 {
     struct nbd_server *s = &l->server;
@@ -379,8 +394,10 @@ int isomer_disk_serve(const struct isomer_disk_options *o, int argc, char **argv
         .preferred = info.subcluster_size ? info.subcluster_size : 4096,
         .max_clients = o->max_clients ? (unsigned)o->max_clients : DEFAULT_CLIENTS,
     };
+    find_bitmaps(&l->server);
     status = serve(l);
     SSL_CTX_free(tls);
+    free(l->server.bitmaps);
     free(l);
     status = disk_cmd_close(d, status);
     disk_close(below);

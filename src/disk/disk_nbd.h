@@ -20,7 +20,8 @@ enum {
     NBD_MAX_PAYLOAD = 32 << 20,     /* of one read or write, advertised */
     NBD_MAX_FLYING = 256,           /* requests of one client in work */
     NBD_MAX_BUFFERED = 64 << 20,    /* bytes of these */
-    NBD_MAX_EXTENTS = 4096,         /* in one answer to a block status request */
+    NBD_MAX_EXTENTS = 4096,         /* in one answer to a block status request, by context */
+    NBD_MAX_CONTEXTS = 16,          /* that one client may have: they multiply such an answer */
     NBD_HANDSHAKE_SECONDS = 20,     /* who says nothing holds no place */
 };
 
@@ -70,7 +71,8 @@ enum {
     NBD_REPLY_ERROR = 32769,
 };
 enum { NBD_STATE_HOLE = 1, NBD_STATE_ZERO = 2 };
-enum { NBD_CONTEXT_ALLOCATION = 1 }; /* the id we give base:allocation */
+enum { NBD_STATE_DIRTY = 1 };
+enum { NBD_CONTEXT_ALLOCATION = 1 }; /* the id we give base:allocation; those behind it: bitmaps */
 
 enum { NBD_EPERM = 1, NBD_EIO = 5, NBD_ENOMEM = 12, NBD_EINVAL = 22, NBD_ENOSPC = 28,
        NBD_EOVERFLOW = 75, NBD_ENOTSUP = 95, NBD_ESHUTDOWN = 108 };
@@ -82,6 +84,8 @@ struct nbd_server {
     const char *name, *description;
     bool read_only;
     uint32_t preferred; /* block size */
+    struct disk_bitmap *bitmaps; /* dirty bitmaps that clients may see */
+    unsigned nbitmaps;
     SSL_CTX *tls;       /* NULL: none */
     bool tls_required;
     /* which clients there are */
@@ -105,7 +109,9 @@ struct nbd_client {
     struct nbd_server *server;
     struct nbd_client *next, **link;
     struct nbd_stream stream;
-    bool no_zeroes, structured, allocation, transmission;
+    bool no_zeroes, structured, transmission;
+    uint32_t contexts[NBD_MAX_CONTEXTS]; /* ids of the metadata contexts that it wants */
+    unsigned ncontexts;
 };
 
 /* 0; -ECONNRESET at the end of the stream or if it breaks. */

@@ -11,7 +11,7 @@
 
 #include <poll.h>
 
-enum { BATCH = 32, KEPT_BUFFER = 256 << 10, HEAD = 32 };
+enum { BATCH = 32, KEPT_BUFFER = 256 << 10, HEAD = 32, CHUNK_HEAD = 20 };
 
 struct flight {
     struct disk_req req;
@@ -23,6 +23,7 @@ struct flight {
     uint32_t error;  /* what the client is told; 0: nothing wrong */
     uint8_t *buf;    /* payload: of a read, a write, a block status answer */
     size_t cap, len; /* len: bytes of payload in the answer */
+    size_t first;    /* block status: how many of them are in its first chunk */
     uint8_t head[HEAD];
 };
 
@@ -48,7 +49,7 @@ static struct flight *flight_get(struct transmission *t, size_t payload)
         f = base_zalloc(sizeof *f);
     f->t = t;
     f->error = 0;
-    f->len = 0;
+    f->len = f->first = 0;
     if (f->cap < payload) {
         free(f->buf);
         f->cap = BASE_ALIGN_UP(payload, 4096);
@@ -124,29 +125,36 @@ static size_t simple_head(struct flight *f)
     return 16;
 }
 
+static void chunk_head(uint8_t *head, const struct flight *f, bool last, uint16_t type,
+                       size_t payload)
+{
+    disk_put_be32(head, NBD_STRUCTURED_MAGIC);
+    disk_put_be16(head + 4, last ? NBD_REPLY_DONE : 0);
+    disk_put_be16(head + 6, type);
+    disk_put_be64(head + 8, f->cookie);
+    disk_put_be32(head + 16, (uint32_t)payload);
+}
+
 static size_t structured_head(struct flight *f)
 {
     uint16_t type = NBD_REPLY_NONE;
-    size_t head = 20, own = 0; /* own: payload that is in the head */
+    size_t own = 0, payload = f->len; /* own: payload that is in the head */
 
     if (f->error) {
         type = NBD_REPLY_ERROR;
-        disk_put_be32(f->head + head, f->error);
-        disk_put_be16(f->head + head + 4, 0);
+        disk_put_be32(f->head + CHUNK_HEAD, f->error);
+        disk_put_be16(f->head + CHUNK_HEAD + 4, 0);
         own = 6;
     } else if (f->command == NBD_CMD_READ) {
         type = NBD_REPLY_OFFSET_DATA;
-        disk_put_be64(f->head + head, f->req.off);
+        disk_put_be64(f->head + CHUNK_HEAD, f->req.off);
         own = 8;
     } else if (f->command == NBD_CMD_BLOCK_STATUS) {
-        type = NBD_REPLY_BLOCK_STATUS;
+        type = NBD_REPLY_BLOCK_STATUS; /* further chunks are in the buffer, with their heads */
+        payload = f->first;
     }
-    disk_put_be32(f->head, NBD_STRUCTURED_MAGIC);
-    disk_put_be16(f->head + 4, NBD_REPLY_DONE);
-    disk_put_be16(f->head + 6, type);
-    disk_put_be64(f->head + 8, f->cookie);
-    disk_put_be32(f->head + 16, (uint32_t)(own + f->len));
-    return head + own;
+    chunk_head(f->head, f, payload == f->len, type, own + payload);
+    return CHUNK_HEAD + own;
 }
 
 static int send_ready(struct transmission *t)
@@ -185,35 +193,95 @@ static uint32_t state_of(const struct disk_extent *e)
     }
 }
 
-static void block_status(struct flight *f, struct disk *d, uint64_t off, uint32_t len)
+/* A run at off, at most len, and its state; or -errno. */
+typedef int state_fn(struct disk *d, const char *bitmap, uint64_t off, uint32_t len, uint64_t *run,
+                     uint32_t *state);
+
+static int allocation_at(struct disk *d, const char *bitmap, uint64_t off, uint32_t len,
+                         uint64_t *run, uint32_t *state)
+{
+    struct disk_extent e;
+    int r = disk_map(d, off, len, &e);
+
+    if (!r) {
+        *run = e.len;
+        *state = state_of(&e);
+    }
+    return r;
+}
+
+static int dirty_at(struct disk *d, const char *bitmap, uint64_t off, uint32_t len, uint64_t *run,
+                    uint32_t *state)
+{
+    uint64_t start, dirty, end = off + len;
+    int r = disk_bitmap_next(d, bitmap, off, &start, &dirty, NULL);
+
+    *state = !r && dirty && start <= off ? NBD_STATE_DIRTY : 0;
+    if (*state)
+        *run = start + dirty < end ? start + dirty - off : len;
+    else
+        *run = dirty && start < end ? start - off : len;
+    return r;
+}
+
+/* The payload of one context's chunk; its length in *got. */
+static int one_context(struct flight *f, struct disk *d, uint32_t id, const char *bitmap,
+                       uint64_t off, uint32_t len, uint8_t *to, size_t *got)
 {
     unsigned max = f->flags & NBD_CMD_REQ_ONE ? 1 : NBD_MAX_EXTENTS, n = 0;
-    struct disk_extent e;
-    uint8_t *at = f->buf + 4;
+    state_fn *state_at = bitmap ? dirty_at : allocation_at;
+    uint8_t *at = to + 4;
 
-    disk_put_be32(f->buf, NBD_CONTEXT_ALLOCATION);
+    disk_put_be32(to, id);
     while (len) {
-        int r = disk_map(d, off, len, &e);
         uint32_t state;
+        uint64_t run;
+        int r = state_at(d, bitmap, off, len, &run, &state);
 
+        if (r < 0)
+            return r;
+        if (n && disk_be32(at - 4) == state) {
+            disk_put_be32(at - 8, disk_be32(at - 8) + (uint32_t)run);
+        } else if (n == max) {
+            break;
+        } else {
+            disk_put_be32(at, (uint32_t)run);
+            disk_put_be32(at + 4, state);
+            at += 8;
+            n++;
+        }
+        off += run;
+        len -= (uint32_t)run;
+    }
+    *got = (size_t)(at - to);
+    return 0;
+}
+
+static void block_status(struct flight *f, const struct nbd_client *c, uint64_t off, uint32_t len)
+{
+    const struct nbd_server *s = c->server;
+    uint8_t *at = f->buf;
+
+    for (unsigned i = 0; i < c->ncontexts; i++) {
+        uint32_t id = c->contexts[i];
+        const char *bitmap = id == NBD_CONTEXT_ALLOCATION
+                                 ? NULL : s->bitmaps[id - NBD_CONTEXT_ALLOCATION - 1].name;
+        uint8_t *head = i ? at : NULL;
+        size_t got;
+        int r;
+
+        at += head ? CHUNK_HEAD : 0;
+        r = one_context(f, s->disk, id, bitmap, off, len, at, &got);
         if (r < 0) {
             f->error = error_of(r);
             f->len = 0;
             return;
         }
-        state = state_of(&e);
-        if (n && disk_be32(at - 4) == state) {
-            disk_put_be32(at - 8, disk_be32(at - 8) + (uint32_t)e.len);
-        } else if (n == max) {
-            break;
-        } else {
-            disk_put_be32(at, (uint32_t)e.len);
-            disk_put_be32(at + 4, state);
-            at += 8;
-            n++;
-        }
-        off += e.len;
-        len -= (uint32_t)e.len;
+        if (head)
+            chunk_head(head, f, i + 1 == c->ncontexts, NBD_REPLY_BLOCK_STATUS, got);
+        else
+            f->first = got;
+        at += got;
     }
     f->len = (size_t)(at - f->buf);
 }
@@ -230,7 +298,7 @@ static uint32_t fault_of(const struct nbd_client *c, uint16_t command, uint64_t 
     if (command == NBD_CMD_FLUSH)
         return 0;
     if (command != NBD_CMD_READ && !writes &&
-        (command != NBD_CMD_BLOCK_STATUS || !c->allocation))
+        (command != NBD_CMD_BLOCK_STATUS || !c->ncontexts))
         return NBD_EINVAL;
     if (writes && c->server->read_only)
         return NBD_EPERM;
@@ -242,10 +310,10 @@ static uint32_t fault_of(const struct nbd_client *c, uint16_t command, uint64_t 
     return len ? 0 : NBD_EINVAL;
 }
 
-static size_t payload_of(uint16_t command, uint32_t len)
+static size_t payload_of(const struct nbd_client *c, uint16_t command, uint32_t len)
 {
     if (command == NBD_CMD_BLOCK_STATUS)
-        return 4 + 8 * NBD_MAX_EXTENTS;
+        return c->ncontexts * (CHUNK_HEAD + 4 + 8 * (size_t)NBD_MAX_EXTENTS);
     return command == NBD_CMD_READ || command == NBD_CMD_WRITE ? len : 0;
 }
 
@@ -288,11 +356,11 @@ static int take_request(struct transmission *t)
     if (command == NBD_CMD_DISC)
         return -ECONNRESET;
     fault = fault_of(t->c, command, off, len);
-    f = flight_get(t, fault ? 0 : payload_of(command, len));
+    f = flight_get(t, fault ? 0 : payload_of(t->c, command, len));
     f->command = command;
     f->flags = disk_be16(head + 4);
     f->cookie = disk_be64(head + 8);
-    if (!fault && !f->buf && payload_of(command, len))
+    if (!fault && !f->buf && payload_of(t->c, command, len))
         fault = NBD_ENOMEM;
     if (command == NBD_CMD_WRITE)
         r = fault ? nbd_skip(s, len) : nbd_read(s, f->buf, len);
@@ -306,7 +374,7 @@ static int take_request(struct transmission *t)
         return 0;
     }
     if (!fault)
-        block_status(f, t->c->server->disk, off, len);
+        block_status(f, t->c, off, len);
     make_ready(t, f);
     return 0;
 }

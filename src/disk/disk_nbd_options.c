@@ -148,38 +148,73 @@ static int opt_list(struct nbd_client *c, const struct option *o)
 
 /* ---- metadata contexts ----------------------------------------------- */
 
-static const char context_name[] = "base:allocation";
-
-static bool matches(const char *query, uint32_t len, bool list)
+/* Contexts by id: base:allocation, then qemu:dirty-bitmap:NAME for each bitmap, which QEMU defines
+ * (docs/interop/nbd.txt). */
+static void context_name(const struct nbd_server *s, uint32_t id, struct base_text *name)
 {
-    return (len == sizeof context_name - 1 && memcmp(query, context_name, len) == 0) ||
-           (list && len == 5 && memcmp(query, "base:", 5) == 0);
+    if (id == NBD_CONTEXT_ALLOCATION)
+        base_text_printf(name, "base:allocation");
+    else
+        base_text_printf(name, "qemu:dirty-bitmap:%s",
+                         s->bitmaps[id - NBD_CONTEXT_ALLOCATION - 1].name);
 }
 
-/* Whether base:allocation is asked for; -EINVAL: malformed. */
-static int wants_allocation(const struct option *o, size_t at, unsigned n, bool list)
+/* A query means a context of that name, or when listing all that begin so, up to a colon. */
+static bool matches(const struct nbd_server *s, uint32_t id, const char *query, uint32_t len,
+                    bool list)
 {
-    bool found = list && !n;
+    struct base_text name = {0};
+    bool ok;
 
+    context_name(s, id, &name);
+    ok = name.len == len && !memcmp(query, name.data, len);
+    if (list && len && len < name.len && !memcmp(query, name.data, len))
+        ok = (len == 5 && query[4] == ':') || (len == 18 && query[17] == ':');
+    base_text_free(&name);
+    return ok;
+}
+
+/* Sets wanted[id] for what n queries ask for; -EINVAL: malformed. */
+static int read_queries(const struct nbd_server *s, const struct option *o, size_t at, uint32_t n,
+                        bool list, bool *wanted)
+{
+    uint32_t end = NBD_CONTEXT_ALLOCATION + 1 + s->nbitmaps;
+
+    for (uint32_t id = NBD_CONTEXT_ALLOCATION; id < end; id++)
+        wanted[id] = list && !n;
     while (n--) {
         uint32_t len;
         const char *query = name_in(o, at, &len);
 
         if (!query)
             return -EINVAL;
-        found |= matches(query, len, list);
+        for (uint32_t id = NBD_CONTEXT_ALLOCATION; id < end; id++)
+            wanted[id] = wanted[id] || matches(s, id, query, len, list);
         at += 4 + len;
     }
-    return at == o->len ? found : -EINVAL;
+    return at == o->len ? 0 : -EINVAL;
+}
+
+static int reply_context(struct nbd_client *c, const struct option *o, uint32_t id, bool list)
+{
+    struct base_text data = {0};
+    uint8_t number[4];
+    int r;
+
+    disk_put_be32(number, list ? 0 : id);
+    base_text_append(&data, number, sizeof number);
+    context_name(c->server, id, &data);
+    r = reply(c, o->kind, NBD_REP_META_CONTEXT, data.data, data.len);
+    base_text_free(&data);
+    return r;
 }
 
 static int opt_meta_context(struct nbd_client *c, const struct option *o)
 {
-    bool list = o->kind == NBD_OPT_LIST_META_CONTEXT;
-    uint8_t data[4 + sizeof context_name - 1];
-    uint32_t len;
+    bool list = o->kind == NBD_OPT_LIST_META_CONTEXT, *wanted;
+    uint32_t len, end = NBD_CONTEXT_ALLOCATION + 1 + c->server->nbitmaps;
     const char *name = name_in(o, 0, &len);
-    int wants, r = 0;
+    int r;
 
     if (!c->structured)
         return refuse(c, o->kind, NBD_REP_ERR_INVALID, "structured replies come first");
@@ -187,16 +222,22 @@ static int opt_meta_context(struct nbd_client *c, const struct option *o)
         return refuse(c, o->kind, NBD_REP_ERR_INVALID, "malformed option");
     if (!is_export(c->server, name, len))
         return refuse(c, o->kind, NBD_REP_ERR_UNKNOWN, "no export of that name");
-    wants = wants_allocation(o, 4 + len + 4, disk_be32(o->data + 4 + len), list);
-    if (wants < 0)
+    wanted = base_zalloc(end * sizeof *wanted);
+    r = read_queries(c->server, o, 4 + len + 4, disk_be32(o->data + 4 + len), list, wanted);
+    if (r < 0) {
+        free(wanted);
         return refuse(c, o->kind, NBD_REP_ERR_INVALID, "malformed query");
-    if (!list)
-        c->allocation = wants;
-    if (wants) {
-        disk_put_be32(data, list ? 0 : NBD_CONTEXT_ALLOCATION);
-        memcpy(data + 4, context_name, sizeof context_name - 1);
-        r = reply(c, o->kind, NBD_REP_META_CONTEXT, data, sizeof data);
     }
+    if (!list)
+        c->ncontexts = 0;
+    for (uint32_t id = NBD_CONTEXT_ALLOCATION; id < end && !r; id++) {
+        if (!wanted[id] || (!list && c->ncontexts == NBD_MAX_CONTEXTS))
+            continue;
+        if (!list)
+            c->contexts[c->ncontexts++] = id;
+        r = reply_context(c, o, id, list);
+    }
+    free(wanted);
     return r ? r : reply(c, o->kind, NBD_REP_ACK, NULL, 0);
 }
 
@@ -216,7 +257,8 @@ static int opt_starttls(struct nbd_client *c, const struct option *o)
     if (c->stream.begin != c->stream.end)
         return -ECONNRESET;
     r = reply(c, o->kind, NBD_REP_ACK, NULL, 0);
-    c->structured = c->allocation = false;
+    c->structured = false;
+    c->ncontexts = 0;
     return r ? r : nbd_start_tls(&c->stream, c->server->tls);
 }
 

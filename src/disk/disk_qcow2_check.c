@@ -454,8 +454,12 @@ static int check_bitmaps(struct check *c)
     struct disk_check_result silent = {0}, *real = c->r;
     enum disk_repair repair = c->repair;
     struct q2 *q = c->q;
+    uint64_t off, size;
+    uint32_t n;
     int r;
 
+    if (!q2_bitmap_place(q, &off, &size, &n))
+        return 0;
     c->r = &silent;
     c->repair = DISK_REPAIR_NONE;
     r = mark_all(c);

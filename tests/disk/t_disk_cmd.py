@@ -140,6 +140,55 @@ def case_resize_with_tables_longer_than_a_refcount_block_counts():
         peer("qemu-img", "check", "-q", "a.qcow2")
 
 
+def case_bitmaps():
+    must("create", "a.qcow2", "10M")
+    must("bitmap", "add", "a.qcow2", "one", "4K")
+    must("bitmap", "add", "-g", "1M", "--disabled", "a.qcow2", "off")
+    fails(1, "power of two", "bitmap", "add", "-g", "5K", "a.qcow2", "x")
+    fails(1, "power of two", "bitmap", "add", "-g", "4G", "a.qcow2", "x")
+    peer("qemu-io", "-c", "write 1M 6k", "a.qcow2")
+    listed = must_json("bitmap", "list", "a.qcow2")
+    assert [(b["name"], b["granularity"], b["recording"], b["dirty-bytes"]) for b in listed] == \
+        [("one", 4096, True, 8192), ("off", MIB, False, 0)], listed
+    info = must_json("info", "a.qcow2")
+    theirs = json.loads(peer("qemu-img", "info", "--output=json", "a.qcow2"))
+    ours = info["format-specific"]["bitmaps"]
+    assert ours == theirs["format-specific"]["data"]["bitmaps"], ours
+    assert "off, 1 MiB, disabled" in must("info", "a.qcow2")
+    must("convert", "--bitmaps", "-c", "a.qcow2", "b.qcow2")
+    assert must_json("bitmap", "list", "b.qcow2") == listed
+    peer("qemu-img", "check", "-q", "b.qcow2")
+    must("bitmap", "merge", "-b", "b.qcow2", "a.qcow2", "off", "one")
+    assert must_json("bitmap", "list", "a.qcow2")[1]["dirty-bytes"] == MIB
+    must("create", "c.qcow2", "11M")
+    must("bitmap", "add", "c.qcow2", "one")
+    fails(1, "another size", "bitmap", "merge", "-b", "c.qcow2", "a.qcow2", "off", "one")
+    fails(1, "raw", "convert", "--bitmaps", "a.qcow2", "x.raw")
+    must("snapshot", "create", "b.qcow2", "s")
+    fails(2, "--bitmaps and -s", "convert", "--bitmaps", "-s", "s", "b.qcow2", "x.qcow2")
+    assert not os.path.exists("x.raw") and not os.path.exists("x.qcow2")
+
+
+def case_bitmaps_that_were_not_closed():
+    must("create", "a.qcow2", "10M")
+    for name in ("bad", "good"):
+        must("bitmap", "add", "a.qcow2", name)
+    raw = bytearray(read_file("a.qcow2"))
+    at = raw.find(b"bad")
+    while at >= 0: # an old directory may lie there, too
+        raw[at - 9] |= 1
+        at = raw.find(b"bad", at + 1)
+    write_file("a.qcow2", raw)
+    fails(1, "bad was not closed", "convert", "--bitmaps", "a.qcow2", "b.qcow2")
+    fails(1, "bad was not closed", "resize", "a.qcow2", "20M")
+    must("convert", "--bitmaps", "--skip-broken-bitmaps", "a.qcow2", "b.qcow2")
+    assert [b["name"] for b in must_json("bitmap", "list", "b.qcow2")] == ["good"]
+    assert "in use or not closed" in must("info", "a.qcow2")
+    must("bitmap", "remove", "a.qcow2", "bad")
+    must("resize", "a.qcow2", "20M")
+    peer("qemu-img", "check", "-q", "a.qcow2")
+
+
 def case_check():
     if not qcow2():
         return "no qcow2"

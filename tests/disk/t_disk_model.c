@@ -5,6 +5,7 @@
  * subclusters. Each thread knows what its blocks must read as; in the end the image is compared as
  * a whole, checked by us and by qemu-img. Then it is read again
  * after the host has dropped it from its page cache: by io_uring, where the files are on a disk.
+ * With bitmaps a piece is dirty in the end if, and only if, someone has written there.
  */
 #include "disk/disk.h"
 
@@ -31,6 +32,7 @@ struct lane {
     unsigned number;
     uint64_t seed;
     uint8_t *oracle; /* of all; each touches its own blocks */
+    bool *touched;   /* the same: written at all */
     bool in_flight[BLOCKS];
     struct request requests[DEPTH];
     unsigned done;
@@ -83,6 +85,8 @@ static void start(struct lane *l, struct disk_queue *q, struct request *r)
         if (base_rand(&l->seed) % 64 == 0)
             r->r.flags = DISK_REQ_FUA;
     }
+    if (r->r.op == DISK_WRITE || r->r.op == DISK_ZERO)
+        l->touched[r->block] = true;
     if (r->r.op != DISK_FLUSH)
         l->in_flight[r->block] = true;
     disk_submit(q, &r->r);
@@ -110,7 +114,7 @@ static void *lane_run(void *arg)
     return NULL;
 }
 
-static const char *run_lanes(struct disk *d, uint8_t *oracle, uint64_t seed)
+static const char *run_lanes(struct disk *d, uint8_t *oracle, bool *touched, uint64_t seed)
 {
     struct lane *lanes = calloc(THREADS, sizeof *lanes);
     pthread_t threads[THREADS];
@@ -118,7 +122,8 @@ static const char *run_lanes(struct disk *d, uint8_t *oracle, uint64_t seed)
     uint8_t *now = malloc(SIZE);
 
     for (unsigned i = 0; i < THREADS; i++) {
-        lanes[i] = (struct lane){.d = d, .number = i, .seed = seed + i, .oracle = oracle};
+        lanes[i] = (struct lane){.d = d, .number = i, .seed = seed + i, .oracle = oracle,
+                                 .touched = touched};
         pthread_create(&threads[i], NULL, lane_run, &lanes[i]);
     }
     for (unsigned i = 0; i < THREADS; i++) {
@@ -171,10 +176,34 @@ static const char *read_cold(struct disk *d, uint8_t *oracle)
     return wrong;
 }
 
+/* ---- dirty bitmaps --------------------------------------------------- */
+
+static const char *right_bits(struct disk *d, const bool *touched, uint32_t grain)
+{
+    uint64_t start = 0, len = 0;
+    uint32_t per = grain / BLOCK;
+
+    for (uint64_t b = 0; b < BLOCKS; b += per) {
+        bool want = false, dirty;
+
+        for (uint32_t i = 0; i < per; i++)
+            want |= touched[b + i];
+        if (b * BLOCK >= start + len && disk_bitmap_next(d, "model", b * BLOCK, &start, &len, NULL))
+            return "the bitmap cannot be read";
+        if (!len)
+            start = SIZE;
+        dirty = b * BLOCK >= start;
+        if (dirty != want)
+            return dirty ? "what nobody wrote is dirty" : "what was written is not dirty";
+    }
+    return NULL;
+}
+
 static const struct {
     const char *name;
     struct disk_create_options o;
     size_t meta_cache;
+    uint32_t bitmap; /* granularity; 0: none */
 } variants[] = {
     {"raw", {.format = "raw"}, 0},
     {"default", {0}, 0},
@@ -185,6 +214,8 @@ static const struct {
     {"4k, refcount 1", {.cluster_size = 4096, .refcount_bits = 1}, 1},
     {"lazy", {.lazy_refcounts = DISK_ON}, 0},
     {"data file", {.data_file = "m.data"}, 0},
+    {"bitmap 1k", {0}, 0, 1024},
+    {"bitmap 8k, 512, small cache", {.cluster_size = 512}, 1, 8192},
 };
 
 static void test_variant(size_t i, uint64_t seed)
@@ -192,6 +223,7 @@ static void test_variant(size_t i, uint64_t seed)
     struct disk_create_options o = variants[i].o;
     struct disk_open_options how = {.meta_cache = variants[i].meta_cache, .format = o.format};
     uint8_t *oracle = calloc(1, SIZE);
+    bool touched[BLOCKS] = {0};
     struct base_text error = {0};
     const char *wrong = NULL;
     struct disk *d = NULL;
@@ -209,7 +241,10 @@ static void test_variant(size_t i, uint64_t seed)
     o.overwrite = true;
     if (disk_create("m.img", &o, &error) < 0 || disk_open("m.img", &how, &d, &error) < 0)
         wrong = error.data;
-    wrong = wrong ? wrong : run_lanes(d, oracle, seed);
+    if (!wrong && variants[i].bitmap &&
+        disk_bitmap_add(d, "model", variants[i].bitmap, &error) < 0)
+        wrong = error.data;
+    wrong = wrong ? wrong : run_lanes(d, oracle, touched, seed);
     if (d && disk_close_result(d) < 0 && !wrong)
         wrong = "closing failed";
     drop_cache("m.img");
@@ -219,6 +254,8 @@ static void test_variant(size_t i, uint64_t seed)
     if (!wrong && disk_open("m.img", &how, &d, &error) < 0)
         wrong = error.data;
     wrong = wrong ? wrong : read_cold(d, oracle);
+    if (!wrong && variants[i].bitmap)
+        wrong = right_bits(d, touched, variants[i].bitmap);
     disk_close(d);
     if (!wrong && !o.format && system("qemu-img check -q m.img"))
         wrong = "qemu-img check finds something";

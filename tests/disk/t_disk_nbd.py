@@ -13,7 +13,7 @@ import threading
 sys.path.insert(0, os.path.join(os.environ["TESTS"], "disk"))
 sys.dont_write_bytecode = True
 
-from disk_test import (Server, content, disk, fails, has, main, must, peer, read_file, run,
+from disk_test import (Server, content, disk, fails, has, main, must, must_json, peer, read_file, run,
                        wait_for, write_file)
 
 MIB = 1 << 20
@@ -71,9 +71,9 @@ class Client:
         assert magic == 0x67446698, hex(magic)
         return error, cookie, self.read(n) if not error else b""
 
-    def chunk(self):
+    def chunk(self, last=True):
         magic, flags, kind, cookie, n = struct.unpack(">IHHQI", self.read(20))
-        assert magic == 0x668e33ef and flags == 1, (hex(magic), flags)
+        assert magic == 0x668e33ef and flags == last, (hex(magic), flags)
         data = self.read(n)
         return kind, struct.unpack(">I", data[:4])[0] if kind == 32769 else data
 
@@ -360,6 +360,51 @@ def case_block_status():
         assert extents == (MIB, 3, 65536, 0, 2 * MIB - 65536, 3, 65536, 0, 61 * MIB - 65536, 3), extents
         c.request(7, 0, 64 * MIB, flags=8)
         assert c.chunk() == (5, struct.pack(">III", 1, MIB, 3))
+
+
+def case_dirty_bitmaps():
+    """A context for each; they change while they are served."""
+    must("create", "a.qcow2", "64M")
+    for name in ("one", "two"):
+        must("bitmap", "add", "-g", "4K", "a.qcow2", name)
+    must("bitmap", "disable", "a.qcow2", "two")
+    with Server("-t", "-k", "s", "a.qcow2") as server:
+        c = Client()
+        c.option(8)
+        assert c.reply(8) == (1, b"")
+        for query, n in ((b"qemu:", 2), (b"qemu:dirty-bitmap:", 2), (b"qemu:dirty-bitmap:one", 1),
+                         (b"qemu:dirty", 0), (b"qemu:dirty-bitmap:on", 0), (b"base:", 1)):
+            c.option(9, struct.pack(">III", 0, 1, len(query)) + query)
+            for _ in range(n):
+                assert c.reply(9)[0] == 4, query
+            assert c.reply(9) == (1, b""), query
+        names = [b"base:allocation", b"qemu:dirty-bitmap:one", b"qemu:dirty-bitmap:two"]
+        c.option(10, struct.pack(">II", 0, 3)
+                 + b"".join(struct.pack(">I", len(n)) + n for n in reversed(names)))
+        for i, name in enumerate(names):
+            assert c.reply(10) == (4, struct.pack(">I", i + 1) + name)
+        assert c.reply(10) == (1, b"")
+        c.go(structured=False)
+        c.request(1, MIB, 5000, data=bytes(5000))
+        assert c.chunk() == (0, b"")
+        c.request(7, 0, 4 * MIB)
+        want = [(MIB, 3, 65536, 0, 3 * MIB - 65536, 3), (MIB, 0, 8192, 1, 3 * MIB - 8192, 0),
+                (4 * MIB, 0)]
+        for i, extents in enumerate(want):
+            kind, data = c.chunk(last=i == 2)
+            assert (kind, data) == (5, struct.pack(f">{len(extents) + 1}I", i + 1, *extents)), i
+        c.request(7, MIB + 100, 4 * MIB, flags=8)
+        for i in range(3):
+            kind, data = c.chunk(last=i == 2)
+            assert len(data) == 12, (i, data)
+        assert data[4:8] == struct.pack(">I", 4 * MIB)
+        c.request(2)
+        got = json.loads(peer("nbdinfo", "--json", "--map=qemu:dirty-bitmap:one", server.uri))
+        assert [(e["offset"], e["length"], e["type"]) for e in got] == \
+            [(0, MIB, 0), (MIB, 8192, 1), (MIB + 8192, 63 * MIB - 8192, 0)], got
+    got = must_json("bitmap", "list", "a.qcow2")
+    assert [(b["name"], b["dirty-bytes"], b["in-use"]) for b in got] == \
+        [("one", 8192, False), ("two", 0, False)], got
 
 
 def case_many_in_flight():
