@@ -113,6 +113,20 @@ enum { IR_SC_CONSTRAINED = 1 << 12 };
 /* FENCE: sets of predecessor and successor accesses */
 enum { IR_FENCE_PR = 1, IR_FENCE_PW = 2, IR_FENCE_SR = 4, IR_FENCE_SW = 8 };
 
+/* STRIP: whole rounds of a loop over memory at once (docs/ir.md): what is done in bits 0..3, the
+ * binary logarithm of a round's bytes in 4..6, whether rounds go down, and how many bytes further
+ * than a round's own the loop loads. Pieces of memory nearer to each other than
+ * ir_strip_apart are left to the loop. */
+enum ir_strip {
+    IR_STRIP_FILL, IR_STRIP_COPY, IR_STRIP_COPYZ, IR_STRIP_FIND, IR_STRIP_FINDZ, IR_STRIP_SPAN,
+    IR_STRIP_MATCH, IR_STRIP_MATCHZ
+};
+enum { IR_STRIP_KIND = 15, IR_STRIP_SHIFT = 4, IR_STRIP_BACK = 1 << 7, IR_STRIP_AHEAD8 = 1 << 8,
+       IR_STRIP_AHEAD16 = 2 << 8 };
+static inline unsigned ir_strip_bytes(unsigned aux) { return 1u << (aux >> IR_STRIP_SHIFT & 7); }
+static inline unsigned ir_strip_ahead(unsigned aux) { return (aux >> 8 & 3) * 8; }
+static inline unsigned ir_strip_apart(unsigned aux) { return 64 + 3 * ir_strip_bytes(aux); }
+
 /* EXIT aux: a = target (a KADDR if direct), b = return address for calls */
 enum ir_exit { IR_EXIT_JUMP, IR_EXIT_CALL, IR_EXIT_RET };
 /* SIDE: leaves to b (a KADDR) if a is true; aux: 1 = expected to be taken */
@@ -370,6 +384,9 @@ struct ir_mem {
                 uint64_t *old);
     /* POLL is reached: does the virtual machine want attention? NULL: see ir_interp */
     bool (*poll)(void *ctx);
+    /* load and store report every fault, and need not be told apart by polls: STRIP does what it
+     * may; else nothing, which is always right */
+    bool strips;
 };
 
 /* Interprets f on the guest state (slots at their offsets): the reference

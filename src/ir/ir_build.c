@@ -147,6 +147,7 @@ ir_ref ir_emit(struct ir_func *f, unsigned op, unsigned type, unsigned aux, uint
     case IR_CAS:
     case IR_LR:
     case IR_SC:
+    case IR_STRIP:
     case IR_FENCE: return f->last_mem = ir_append(f, head, a, b, c);
     case IR_FLGET:
     case IR_FLSET:

@@ -346,7 +346,7 @@ static void ir_world_print(struct ir_world *w, struct ir_world *before, struct b
 static bool ir_case_run(const struct ir_func *f, const char *head, struct base_text *out)
 {
     struct ir_world *w = base_alloc(2 * sizeof *w), *before = w + 1;
-    const struct ir_mem mem = {w, ir_world_load, ir_world_store, ir_world_rmw};
+    const struct ir_mem mem = {w, ir_world_load, ir_world_store, ir_world_rmw, NULL, true};
     bool ok = ir_world_new(w, f->guest, head, out);
 
     if (ok) {

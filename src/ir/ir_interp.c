@@ -342,7 +342,9 @@ static void ir_loop(struct ir_run *x, const volatile uint32_t *poll)
         case IR_ZEXT: v[r] = v[i->a]; break;
         case IR_TRUNC: v[r] = v[i->a] & ir_mask(i->ty); break;
         case IR_SEL: v[r] = v[v[i->a] ? i->b : i->c]; break;
+        case IR_STRIP: v[r] = ir_strip_run(x->mem, i->aux, v[i->a], v[i->b], v[i->c]); break;
         case IR_LD:
+        case IR_PEEK:
             if (!ir_do_ld(x, i, &v[r])) return;
             break;
         case IR_ST:

@@ -119,3 +119,7 @@ OP(RMSET,   "rmset",   E, none, A, _, _, 0,               6, fp)
 
 /* calls into the guest's helper table: aux = helper number */
 OP(HELPER,  "helper",  E, any,  A, A, A, AUX|FAULT,      30, none)
+
+/* rounds of a loop over memory at once, and what they have read */
+OP(STRIP,   "strip",   E, i64,  I, I, I, AUX,       30, mem)
+OP(PEEK,    "peek",    L, any,  I, L, _, 0,          4, mem)

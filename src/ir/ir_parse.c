@@ -265,7 +265,7 @@ static bool ir_parse_address(struct ir_parser *x, struct ir_ins *i)
     uint64_t v;
 
     if (!ir_expect(x, "[") || !ir_parse_ref(x, IR_I64, false, &i->a)) return false;
-    if (i->op == IR_LD || i->op == IR_ST) {
+    if (i->op == IR_LD || i->op == IR_ST || i->op == IR_PEEK) {
         minus = ir_accept(x, "-");
         if (minus || ir_accept(x, "+")) {
             if (!ir_unsigned(x, &v, (uint64_t)INT32_MAX + minus)) return false;
@@ -350,6 +350,7 @@ static bool ir_parse_operands(struct ir_parser *x, struct ir_ins *i, unsigned st
         i->b = (uint32_t)v;
         return true;
     case IR_LD:
+    case IR_PEEK:
     case IR_LR: return ir_parse_address(x, i);
     case IR_ST:
         if (!ir_parse_address(x, i) || !ir_parse_next(x, stored, &i->c)) return false;

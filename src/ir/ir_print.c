@@ -94,6 +94,36 @@ static const struct ir_aux_word ir_trap_words[] = {{"syscall", 0xffff, IR_TRAP_S
                                                    {"fetch", 0xffff, IR_TRAP_FETCH, true},
                                                    {NULL, 0, 0, false}};
 
+#define IR_STRIP_WORD(word, kind)                                                                  \
+    {                                                                                              \
+        word, IR_STRIP_KIND, kind, true                                                            \
+    }
+#define IR_BY_WORD(word, log)                                                                      \
+    {                                                                                              \
+        word, 7 << IR_STRIP_SHIFT, (log) << IR_STRIP_SHIFT, true                                   \
+    }
+static const struct ir_aux_word ir_strip_words[] = {
+    IR_STRIP_WORD("fill", IR_STRIP_FILL),
+    IR_STRIP_WORD("copy", IR_STRIP_COPY),
+    IR_STRIP_WORD("copyz", IR_STRIP_COPYZ),
+    IR_STRIP_WORD("find", IR_STRIP_FIND),
+    IR_STRIP_WORD("findz", IR_STRIP_FINDZ),
+    IR_STRIP_WORD("span", IR_STRIP_SPAN),
+    IR_STRIP_WORD("match", IR_STRIP_MATCH),
+    IR_STRIP_WORD("matchz", IR_STRIP_MATCHZ),
+    IR_BY_WORD("by1", 0),
+    IR_BY_WORD("by2", 1),
+    IR_BY_WORD("by4", 2),
+    IR_BY_WORD("by8", 3),
+    IR_BY_WORD("by16", 4),
+    IR_BY_WORD("by32", 5),
+    IR_BY_WORD("by64", 6),
+    IR_BY_WORD("by128", 7),
+    {"back", IR_STRIP_BACK, IR_STRIP_BACK, false},
+    {"ahead8", 3 << 8, IR_STRIP_AHEAD8, false},
+    {"ahead16", 3 << 8, IR_STRIP_AHEAD16, false},
+    {NULL, 0, 0, false}};
+
 const struct ir_aux_word *ir_aux_words(unsigned op)
 {
     switch (op) {
@@ -118,6 +148,7 @@ const struct ir_aux_word *ir_aux_words(unsigned op)
     case IR_SC: return ir_mem_words;
     case IR_AMO: return ir_amo_words;
     case IR_FENCE: return ir_fence_words;
+    case IR_STRIP: return ir_strip_words;
     case IR_SIDE: return ir_side_words;
     case IR_EXIT: return ir_exit_words;
     case IR_TRAP: return ir_trap_words;
@@ -237,10 +268,10 @@ static void ir_print_phi(const struct ir_func *f, const struct ir_ins *i, struct
     }
 }
 
-/* "[address + displacement]", the displacement for LD and ST only */
+/* "[address + displacement]", the displacement for LD, ST and PEEK only */
 static void ir_print_address(const struct ir_func *f, const struct ir_ins *i, struct base_text *out)
 {
-    int32_t disp = i->op == IR_LD || i->op == IR_ST ? (int32_t)i->b : 0;
+    int32_t disp = i->op == IR_LD || i->op == IR_ST || i->op == IR_PEEK ? (int32_t)i->b : 0;
 
     base_text_printf(out, " [");
     ir_print_ref(f, i->a, IR_I64, false, out);
@@ -283,6 +314,7 @@ static bool ir_print_special(const struct ir_func *f, const struct ir_ins *i, st
         }
         return true;
     case IR_LD:
+    case IR_PEEK:
     case IR_LR: ir_print_address(f, i, out); return true;
     case IR_ST:
         ir_print_address(f, i, out);

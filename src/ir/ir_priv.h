@@ -138,6 +138,11 @@ typedef bool ir_tool_fn(void *ctx, struct ir_func *f, unsigned line);
 /* An exit status, after a line if the file or a function is wrong. */
 int ir_tool_each(const char *file, const struct ir_guest *guest, ir_tool_fn *fn, void *ctx);
 
+/* ---- interpreter ------------------------------------------------------ */
+
+/* STRIP (ir_strip.c): how many rounds were done. */
+uint64_t ir_strip_run(const struct ir_mem *mem, unsigned aux, uint64_t a, uint64_t b, uint64_t n);
+
 /* ---- copying (ir_copy.c) --------------------------------------------- */
 
 /* Builds src anew in dst, which is empty and has the same guest: through the folding builder

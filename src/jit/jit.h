@@ -67,6 +67,7 @@ enum {
     JIT_HOT_BITS = 10,       /* counters of loops and entries, for tier 2 */
     JIT_QUIET = 1 << 16,     /* places known to need none */
     JIT_SPILLS = 250,
+    JIT_LOCKSTEP_STRIP = 3,  /* rounds of a strip in lockstep, at most */
     JIT_SHADOW_SIZE = 1 << 20 /* bytes of shadow stack, a guard page below */
 };
 
@@ -90,6 +91,7 @@ struct jit_vcpu {
     uint64_t host_sp;         /* host stack pointer while inside */
     uint32_t deopt_count;     /* --test-deopt: counts down to a forced exit */
     uint32_t in_code;         /* 1 inside translated code or its slow calls */
+    uint32_t in_strip;        /* 1: a fault ends the strip, and nothing else */
     uint32_t chained;         /* exits ask jit_next for code instead of leaving */
     uint32_t flushes;         /* changes before and after a flush: odd while one is made */
     uint64_t calls;           /* system calls that stub CALL has made */
@@ -203,7 +205,8 @@ unsigned jit_map_end(struct jit_code *c);
 
 enum { JIT_STUB_EXIT, JIT_STUB_INDIRECT, JIT_STUB_RETMISS, JIT_STUB_DEOPT, JIT_STUB_SLOW,
        JIT_STUB_SLOW_STATE, JIT_STUB_ENTER, JIT_STUB_ABANDON, JIT_STUB_LINK_EXIT,
-       JIT_STUB_LINK_DEOPT, JIT_STUB_CALL, JIT_STUB_COUNT };
+       JIT_STUB_LINK_DEOPT, JIT_STUB_CALL, JIT_STUB_STRIP, JIT_STUB_STRIP_FAULT,
+       JIT_STUB_COUNT };
 /* EXIT:     exit_id is set; convention holds: saves it all, asks jit_next or
  *           returns from enter
  * INDIRECT: target key in the target register (rax), convention holds: looks

@@ -1,18 +1,21 @@
 /* jit_fault.c: host faults on behalf of the guest: back to exact guest state.
  * SPDX-License-Identifier: Apache-2.0
  *
- * A guest access may fault in four places:
+ * A guest access may fault in five places:
  *
  *   translated code    the host pc is a point of a region: its map and the
  *                      registers of the ucontext give the guest's state
  *   a slow call        C called from translated code: the same with the
  *                      registers the stub saved and the call's return address
+ *   a strip            rounds of a loop at once (docs/ir.md): it ends with what
+ *                      was done before
  *   the interpreter    the state in memory is exact already
  *   the former         reading guest bytes: there is nothing to fetch
  *
  * In the first two the thread is sent to code that returns from enter(), in the
- * others to a landing that jumps back to where the work began. Everything here
- * runs in a signal handler: no locks, no allocation.
+ * third back to the code that called, in the others to a landing that jumps back
+ * to where the work began. Everything here runs in a signal handler: no locks, no
+ * allocation.
  */
 #include "jit/jit_priv.h"
 
@@ -87,6 +90,10 @@ bool jit_handle_fault(struct jit_vcpu *v, int sig, const siginfo_t *info, void *
     }
     if (!j->p->compiles || !v->in_code)
         return false;
+    if (v->in_strip) {
+        j->host->set_ucontext(uc, (uint64_t)(uintptr_t)j->stub[JIT_STUB_STRIP_FAULT], v->host_sp);
+        return true;
+    }
     uint64_t pc = j->host->pc_of_ucontext(uc);
     if (jit_in_cache(j, pc)) {
         if (in_shadow_guard(v, info)) {

@@ -180,6 +180,13 @@ static bool same_as(struct jit_vcpu *v, const uint8_t *got, uint32_t got_mxcsr, 
     return same;
 }
 
+/* Rounds of a loop that code may do: it polls in each, but for those of strips, which come
+ * after another round at the earliest. The interpreter does no strips here. */
+static unsigned most_rounds(void)
+{
+    return (JIT_PARAM_t2_polls + 1) * (1 + JIT_LOCKSTEP_STRIP);
+}
+
 static void check_map(struct jit_vcpu *v, const struct jit_region *r, const uint8_t *before,
                       uint32_t mxcsr)
 {
@@ -205,7 +212,7 @@ static void check_map(struct jit_vcpu *v, const struct jit_region *r, const uint
     jit_code_end(v);
     /* A side exit's map has the pc of its target, which may be in the region:
      * the first arrival there need not be the one. */
-    unsigned limit = r->nguest * (r->tier == 2 ? JIT_PARAM_t2_polls + 1 : 1);
+    unsigned limit = r->nguest * (r->tier == 2 ? most_rounds() : 1);
     for (unsigned n = 0; n <= limit && !agree; n++) {
         if (*jit_pc_of(v) == pc) {
             memcpy(want, v->state, sizeof want);
@@ -250,7 +257,7 @@ void jit_lockstep(struct jit_vcpu *v, const struct jit_region *r)
     t->undo->log.len = 0;
     /* A loop goes round a few times only: code leaves by a counter of its polls, and
      * the interpreter a little later, so that code is not too early either. */
-    t->undo->polls = JIT_PARAM_t2_polls + 1;
+    t->undo->polls = most_rounds();
     if (r->tier == 2 && !v->jit->cfg.deopt_always)
         v->deopt_count = 1 + (uint32_t)(base_rand(&t->seed) % JIT_PARAM_t2_polls);
     struct ir_mem mem = {t->undo, do_load, do_store, do_rmw, do_poll};

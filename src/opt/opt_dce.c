@@ -42,7 +42,7 @@ static bool opt_dce_by_use(const struct ir_ins *i)
     const struct ir_op_info *op = &ir_ops[i->op];
 
     return (op->cls == IR_CLASS_P && !(op->flags & IR_F_FLAGS)) || i->op == IR_PHI ||
-           i->op == IR_GET;
+           i->op == IR_GET || i->op == IR_PEEK;
 }
 
 /* From a block's end up: `seen` is what somebody may see of the slots from here on. */

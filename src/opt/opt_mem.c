@@ -168,6 +168,7 @@ static void opt_mem_ins(struct opt_mem *m, ir_ref r)
     case IR_SC:
     case IR_FENCE:
     case IR_HELPER:
+    case IR_STRIP:
     case IR_POLL: m->now.n = 0; break;
     default: break;
     }

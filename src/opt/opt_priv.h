@@ -9,7 +9,10 @@
 #define OPT_PARAMS(PARAM)                                                        \
     PARAM(max_blocks, 512, "blocks of a function")                               \
     PARAM(peel_insns, 160, "guest instructions of a loop whose first round is "  \
-                           "taken apart")
+                           "taken apart")                                        \
+    PARAM(strip_cost, 40, "cycles that a strip costs, however short")             \
+    PARAM(strip_again, 32, "rounds behind a strip until the next is tried")      \
+    PARAM(strip_vain, 256, "rounds behind one that did nothing")
 enum {
 #define OPT_PARAM(name, value, text) OPT_PARAM_##name = value,
     OPT_PARAMS(OPT_PARAM)
@@ -121,6 +124,6 @@ opt_slots *opt_live_slots(const struct ir_func *f, const struct opt_cfg *c,
 typedef const char *opt_pass_fn(struct ir_func *dst, const struct ir_func *src,
                                 struct base_arena *arena);
 opt_pass_fn opt_layout_pass, opt_peel_pass, opt_ssa_pass, opt_gvn_pass, opt_mem_pass,
-    opt_fp_pass, opt_width_pass, opt_strength_pass, opt_dce_pass;
+    opt_strip_pass, opt_fp_pass, opt_width_pass, opt_strength_pass, opt_dce_pass;
 
 #endif

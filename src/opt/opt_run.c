@@ -11,6 +11,7 @@ const struct opt_pass opt_passes[] = {
     {"gvn", "equal values once, known conditions", opt_gvn_pass, false, true},
     {"relayout", "layout again: branches may have become jumps", opt_layout_pass, false, false},
     {"mem", "loads of what memory is known to hold", opt_mem_pass, false, false},
+    {"strip", "string loops many rounds at once", opt_strip_pass, false, false},
     {"fp", "floats without their boxes", opt_fp_pass, false, false},
     {"width", "integers as wide as they need to be", opt_width_pass, false, false},
     {"strength", "cheaper ways to say the same", opt_strength_pass, false, false},

@@ -623,6 +623,12 @@ void opt_gen(struct ir_func *f, const uint8_t *bytes, size_t n)
     g->f = f;
     g->p = bytes;
     g->end = bytes + n;
+    if (n && bytes[0] >= 160) {
+        opt_gen_string(f, bytes + 1, n - 1);
+        free(first);
+        free(g);
+        return;
+    }
     g->pc = f->key = 0x10000;
     if (og_pick(g, 3) == 1) {
         og_loop(g, true);
@@ -696,8 +702,10 @@ static uint64_t og_initial(uint64_t *seed)
 void opt_gen_run(const struct ir_func *f, uint64_t seed, struct opt_gen_world *w)
 {
     struct og_run x = {w, seed % 16 == 7, seed % 4 == 2 ? 1 + (unsigned)(seed / 4 % 5) : 0};
-    const struct ir_mem mem = {&x, og_do_load, og_do_store, og_do_rmw};
+    /* a strip stores without polling */
+    const struct ir_mem mem = {&x, og_do_load, og_do_store, og_do_rmw, NULL, !x.stores_until_poll};
     struct og_state *s = (struct og_state *)w->state;
+    bool alike = seed % 8 == 5; /* memory in which much is the same */
 
     _Static_assert(sizeof(struct og_state) <= sizeof w->state, "the state fits");
     memset(w, 0, sizeof *w);
@@ -715,6 +723,7 @@ void opt_gen_run(const struct ir_func *f, uint64_t seed, struct opt_gen_world *w
         uint64_t v = base_rand(&seed);
 
         if (v % 3 == 0) v = 0xffffffff;
+        if (alike && v % 32) v = 0x6161616161616161;
         memcpy(w->ram + i, &v, 8);
     }
     ir_interp(f, w->state, &mem, &x.poll, &w->end);

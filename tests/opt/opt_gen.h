@@ -13,6 +13,9 @@ extern const struct ir_guest opt_test_guest;
  * reset. */
 void opt_gen(struct ir_func *f, const uint8_t *bytes, size_t n);
 
+/* The same: string loops (opt_gen_string.c). Some bytes make opt_gen call it. */
+void opt_gen_string(struct ir_func *f, const uint8_t *bytes, size_t n);
+
 /* What a run of a function left behind. */
 enum { OPT_GEN_RAM = 0x1000 };
 struct opt_gen_world {

@@ -84,18 +84,21 @@ static void x64_iload(struct x64_t1 *t, unsigned ty, bool sext, unsigned d, stru
 static bool x64_load(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 {
     bool fp = ir_is_float(i->ty);
-    unsigned d, map;
+    unsigned d, map = 0;
     struct x64_mem m;
 
     if (!fp && (i->ty < IR_I8 || i->ty > IR_I64) && i->ty != IR_REF)
         return false;
     d = x64_def(t, r, fp ? (uint32_t)X64_FPRS : X64_GPRS);
     m = x64_address(t, i->a, (int32_t)i->b);
-    map = x64_map(t);
+    if (i->op == IR_LD)
+        map = x64_map(t);
     if (fp)
         x64_fload(t, i->ty, d, m);
     else
         x64_iload(t, i->ty, t->val[r].flags & X64_V_SEXT, d, m);
+    if (i->op != IR_LD)
+        return true; /* PEEK: does not fault */
     x64_point(t, map);
     x64_force_deopt(t, map);
     return true;
@@ -397,10 +400,22 @@ static void x64_fence(struct x64_t1 *t, unsigned sets)
     x64_lock_prefix(t);
 }
 
+/* Rounds of a loop at once: x64_strip.c. */
+static bool x64_strips(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
+{
+    unsigned d = x64_def(t, r, X64_GPRS);
+
+    x64_slow_args(t, i);
+    x64_slow_call(t, i, d, JIT_STUB_STRIP, -1);
+    return true;
+}
+
 bool x64_emit_mem(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 {
     switch (i->op) {
-    case IR_LD: return x64_load(t, r, i);
+    case IR_LD:
+    case IR_PEEK: return x64_load(t, r, i);
+    case IR_STRIP: return x64_strips(t, r, i);
     case IR_ST: return x64_store(t, i);
     case IR_AMO: return x64_amo(t, r, i);
     case IR_CAS: return x64_cas(t, r, i);

@@ -421,6 +421,52 @@ static void stub_call(struct writer *w)
     go_on(w);
 }
 
+/* x64_strip's caller: other registers stay as they are, so what the ABI lets C change is kept here,
+ * and of the vectors those that it uses. A fault ends it as well: the C code's frame is left, with
+ * the registers that it should have restored. MXCSR stays the guest's: nothing there computes. */
+static const uint8_t strip_gprs[] = {RAX, RCX, RDX, RSI, RDI, R8, R9, R10, R11};
+static const uint8_t strip_kept[] = {RBX, R12, R13, R14, R15};
+enum { STRIP_FPRS = 6 };
+
+static void strip_end(struct writer *w)
+{
+    if (w->j->cpu & X64_CPU_AVX2)
+        I((x64_b(O, 0x77), x64_b(O, 0xf8), x64_b(O, 0xc5))); /* vzeroupper */
+    for (unsigned r = 0; r < STRIP_FPRS; r++)
+        load_x(w, XMM0 + r, field(offsetof(struct jit_vcpu, regs.fpr) + 8 * r));
+    for (unsigned i = 0; i < BASE_ARRAY_SIZE(strip_gprs); i++)
+        load64(w, strip_gprs[i], field(offsetof(struct jit_vcpu, regs.gpr) + 8 * strip_gprs[i]));
+    load64(w, RSP, V(shadow_sp));
+    I(x64_mov_mi(O, 0, V(in_strip), 0));
+    ret(w);
+}
+
+static void stub_strip(struct writer *w)
+{
+    for (unsigned i = 0; i < BASE_ARRAY_SIZE(strip_gprs); i++)
+        store64(w, field(offsetof(struct jit_vcpu, regs.gpr) + 8 * strip_gprs[i]), strip_gprs[i]);
+    for (unsigned i = 0; i < BASE_ARRAY_SIZE(strip_kept); i++)
+        store64(w, field(offsetof(struct jit_vcpu, regs.gpr) + 8 * strip_kept[i]), strip_kept[i]);
+    for (unsigned r = 0; r < STRIP_FPRS; r++)
+        store_x(w, field(offsetof(struct jit_vcpu, regs.fpr) + 8 * r), XMM0 + r);
+    I(x64_mov_mi(O, 0, V(in_strip), 1));
+    store64(w, V(shadow_sp), RSP);
+    load64(w, RSP, V(host_sp));
+    I(x64_lea(O, 1, RDI, (struct x64_mem){RBP, X64_NONE, 0, -JIT_STATE_BIAS}));
+    I(x64_mov_imm64(O, RAX, (uint64_t)(uintptr_t)x64_strip));
+    I((x64_b(O, 0xd0), x64_b(O, 0xff))); /* call rax */
+    strip_end(w);
+}
+
+static void stub_strip_fault(struct writer *w)
+{
+    load64(w, RBP, (struct x64_mem){RSP, X64_NONE, 0, 0});
+    I(x64_lea(O, 1, RBP, (struct x64_mem){RBP, X64_NONE, 0, JIT_STATE_BIAS}));
+    for (unsigned i = 0; i < BASE_ARRAY_SIZE(strip_kept); i++)
+        load64(w, strip_kept[i], field(offsetof(struct jit_vcpu, regs.gpr) + 8 * strip_kept[i]));
+    strip_end(w);
+}
+
 /* rsp = host_sp by set_ucontext; the state is complete already. */
 static void stub_abandon(struct writer *w)
 {
@@ -455,6 +501,8 @@ size_t x64_make_stubs(struct jit *j, uint8_t *rw, const uint8_t *rx, size_t room
             else
                 j->stub[s] = NULL;
             break;
+        case JIT_STUB_STRIP: stub_strip(w); break;
+        case JIT_STUB_STRIP_FAULT: stub_strip_fault(w); break;
         }
     }
     return (size_t)(w->rw - rw);

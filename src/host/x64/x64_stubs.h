@@ -21,4 +21,7 @@ void x64_set_ucontext(void *uc, uint64_t pc, uint64_t sp);
 void x64_fp_load(struct jit_vcpu *v, const struct ir_fpenv *env);
 void x64_fp_store(const struct jit_vcpu *v, struct ir_fpenv *env);
 
+/* x64_strip.c: what JIT_STUB_STRIP calls. */
+void x64_strip(struct jit_vcpu *v);
+
 #endif
