@@ -5,6 +5,11 @@
  * new image are nearly in the order of the disk. A piece is small enough to stay in the
  * second-level cache between reading and writing. What the source does not hold is not read.
  *
+ * What is not compressed is written by one thread at a time, for the kernel lets only one write to
+ * a file, and the others would spin. But none waits for it: a thread that finds another one writing
+ * leaves its piece in a queue and reads the next. Only when all buffers are full it sleeps, until
+ * half of them are free: to hand the file over for each piece would cost as much as writing it.
+ *
  * Over a backing file only what reads differently is written, found by comparing, not by believing
  * that source and target have the same base.
  */
@@ -18,13 +23,23 @@ enum {
     GRAIN = 4096,              /* zeros are looked for in units of that */
     MIN_THREADS = 4,           /* so many pieces wait for a slow medium */
     MAX_THREADS = 32,
+    BUFFERS = 4,               /* more than threads: pieces that wait to be written */
+};
+
+struct piece {
+    struct piece *next;
+    uint64_t off;
+    size_t len;
+    uint8_t *buf;              /* and behind it room for what the target has there */
 };
 
 struct convert {
     struct disk_convert *c;
-    pthread_mutex_t writing; /* one file is written by one thread at a time anyway: the kernel's
-                              * lock would spin */
     pthread_mutex_t lock;  /* for what follows */
+    pthread_cond_t room;   /* there are buffers again */
+    struct piece *free, *first, **last; /* first: to be written */
+    unsigned nfree, nbuffers;
+    bool writing;          /* a thread writes what is in the queue */
     struct base_text *error;
     uint64_t next;         /* where the next piece begins */
     uint64_t data_end;     /* up to there the source is known to hold data */
@@ -139,25 +154,22 @@ static int write_changes(struct convert *v, uint64_t off, uint8_t *buf, uint8_t 
     return open && !r ? write_data(v, off + begin, buf + begin, len - begin) : r;
 }
 
-static int copy_piece(struct convert *v, uint64_t off, uint8_t *buf, size_t len,
-                      struct base_text *error)
+static int read_piece(struct convert *v, struct piece *p, struct base_text *error)
 {
     struct disk_convert *c = v->c;
-    int r = disk_read(c->src, c->src_off + off, buf, len);
+    int r = disk_read(c->src, c->src_off + p->off, p->buf, p->len);
 
-    if (r < 0)
-        return disk_error(error, r, disk_path(c->src), "cannot be read at %llu: %s",
-                          (unsigned long long)(c->src_off + off), strerror(-r));
-    if (!c->compress)
-        pthread_mutex_lock(&v->writing);
-    r = c->over_backing ? write_changes(v, off, buf, buf + v->piece, len)
-                        : write_sparse(v, off, buf, len);
-    if (!c->compress)
-        pthread_mutex_unlock(&v->writing);
-    if (r < 0)
-        return disk_error(error, r, disk_path(c->dst), "cannot be written at %llu: %s",
-                          (unsigned long long)off, strerror(-r));
-    return 0;
+    return r < 0 ? disk_error(error, r, disk_path(c->src), "cannot be read at %llu: %s",
+                              (unsigned long long)(c->src_off + p->off), strerror(-r)) : 0;
+}
+
+static int write_piece(struct convert *v, struct piece *p, struct base_text *error)
+{
+    int r = v->c->over_backing ? write_changes(v, p->off, p->buf, p->buf + v->piece, p->len)
+                               : write_sparse(v, p->off, p->buf, p->len);
+
+    return r < 0 ? disk_error(error, r, disk_path(v->c->dst), "cannot be written at %llu: %s",
+                              (unsigned long long)p->off, strerror(-r)) : 0;
 }
 
 /* ---- threads --------------------------------------------------------- */
@@ -195,36 +207,122 @@ static bool next_piece(struct convert *v, uint64_t *off, size_t *len)
     return false;
 }
 
+/* The functions below are called with the lock held, and give it back where they wait. */
+
+static void put_buffer(struct convert *v, struct piece *p)
+{
+    p->next = v->free;
+    v->free = p;
+    v->nfree++;
+    if (v->nfree >= v->nbuffers / 2 || !v->first)
+        pthread_cond_broadcast(&v->room);
+}
+
+static struct piece *take_buffer(struct convert *v)
+{
+    struct piece *p;
+
+    while (!v->free)
+        pthread_cond_wait(&v->room, &v->lock);
+    p = v->free;
+    v->free = p->next;
+    v->nfree--;
+    return p;
+}
+
+/* Reads or writes a piece; what is wrong is kept, of the first that fails. */
+static bool step(struct convert *v, struct piece *p,
+                 int (*what)(struct convert *, struct piece *, struct base_text *))
+{
+    struct base_text why = {0};
+    int r;
+
+    pthread_mutex_unlock(&v->lock);
+    r = what(v, p, &why);
+    pthread_mutex_lock(&v->lock);
+    if (r < 0 && !v->result) {
+        v->result = r;
+        base_text_append(v->error, why.data, why.len);
+    }
+    base_text_free(&why);
+    return r >= 0;
+}
+
+static void write_and_free(struct convert *v, struct piece *p)
+{
+    struct disk_convert *c = v->c;
+
+    if (!v->result && step(v, p, write_piece)) {
+        v->done += p->len;
+        if (c->progress && !v->result && c->progress(c->progress_context, v->done, c->len))
+            v->result = -ECANCELED;
+    }
+    put_buffer(v, p);
+}
+
+static void write_queued(struct convert *v, struct piece *p)
+{
+    p->next = NULL;
+    *v->last = p;
+    v->last = &p->next;
+    if (v->writing)
+        return;
+    v->writing = true;
+    while ((p = v->first)) {
+        v->first = p->next;
+        if (!v->first)
+            v->last = &v->first;
+        write_and_free(v, p);
+    }
+    v->writing = false;
+}
+
 static void *work(void *context)
 {
     struct convert *v = context;
-    uint8_t *buf = aligned_alloc(GRAIN, 2 * v->piece); /* what is not touched costs nothing */
-    uint64_t off;
-    size_t len;
 
     pthread_mutex_lock(&v->lock);
-    if (!buf)
-        v->result = -ENOMEM;
-    while (next_piece(v, &off, &len)) {
-        struct base_text why = {0};
-        int r;
+    for (;;) {
+        struct piece *p = take_buffer(v);
 
-        pthread_mutex_unlock(&v->lock);
-        r = copy_piece(v, off, buf, len, &why);
-        pthread_mutex_lock(&v->lock);
-        v->done += len;
-        if (!v->result && r < 0) {
-            v->result = r;
-            base_text_append(v->error, why.data, why.len);
+        if (!next_piece(v, &p->off, &p->len) || !step(v, p, read_piece)) {
+            put_buffer(v, p);
+            break;
         }
-        base_text_free(&why);
-        if (v->c->progress && !v->result &&
-            v->c->progress(v->c->progress_context, v->done, v->c->len))
-            v->result = -ECANCELED;
+        if (v->c->compress)
+            write_and_free(v, p);
+        else
+            write_queued(v, p);
     }
     pthread_mutex_unlock(&v->lock);
-    free(buf);
     return NULL;
+}
+
+/* What is not touched of a buffer costs nothing. */
+static int make_buffers(struct convert *v, unsigned n)
+{
+    for (; v->nbuffers < n; v->nbuffers++) {
+        struct piece *p = base_alloc(sizeof *p);
+
+        p->buf = aligned_alloc(GRAIN, 2 * v->piece);
+        if (!p->buf) {
+            free(p);
+            return v->nbuffers ? 0 : -ENOMEM;
+        }
+        put_buffer(v, p);
+    }
+    return 0;
+}
+
+static void free_buffers(struct convert *v)
+{
+    struct piece *p;
+
+    while ((p = v->free)) {
+        v->free = p->next;
+        free(p->buf);
+        free(p);
+    }
 }
 
 int disk_convert_run(struct disk_convert *c, struct base_text *error)
@@ -245,14 +343,19 @@ int disk_convert_run(struct disk_convert *c, struct base_text *error)
         v.piece = BASE_ALIGN_UP((size_t)PIECE, v.cluster);
     if (want < MIN_THREADS && !c->compress)
         want = MIN_THREADS;
+    want = want < MAX_THREADS ? want : MAX_THREADS;
     pthread_mutex_init(&v.lock, NULL);
-    pthread_mutex_init(&v.writing, NULL);
-    while (n + 1 < want && n < MAX_THREADS && !pthread_create(&threads[n], NULL, work, &v))
+    pthread_cond_init(&v.room, NULL);
+    v.last = &v.first;
+    r = make_buffers(&v, want + BUFFERS);
+    while (!r && n + 1 < want && !pthread_create(&threads[n], NULL, work, &v))
         n++;
-    work(&v);
+    if (!r)
+        work(&v);
     while (n)
         pthread_join(threads[--n], NULL);
+    free_buffers(&v);
+    pthread_cond_destroy(&v.room);
     pthread_mutex_destroy(&v.lock);
-    pthread_mutex_destroy(&v.writing);
-    return v.result;
+    return r < 0 ? r : v.result;
 }
