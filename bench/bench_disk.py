@@ -65,9 +65,9 @@ class Images:
         if done.returncode:
             raise BenchError(f"qemu-img {argv[0]}: {done.stderr.strip()}")
 
-    def source(self):
+    def source(self, name="src.raw", text_part=0.5, random_part=0.25):
         """Half text such as programs are made of, a quarter random, a quarter hole."""
-        path = Path(self.path("src.raw"))
+        path = Path(self.path(name))
         if path.exists():
             return str(path)
         rng, texts = random.Random(1), []
@@ -80,27 +80,28 @@ class Images:
             for at in range(0, self.size, 1 << 20):
                 kind = rng.random()
                 f.seek(at)
-                if kind < 0.5:
+                if kind < text_part:
                     start = rng.randrange(max(1, len(text) - (1 << 20)))
                     f.write(text[start:start + (1 << 20)])
-                elif kind < 0.75:
+                elif kind < text_part + random_part:
                     f.write(rng.randbytes(1 << 20))
             f.truncate(self.size)
         return str(path)
 
-    def converted(self, name, *options):
+    def converted(self, name, *options, source=None):
         if not Path(self.path(name)).exists():
-            self.qemu("convert", "-f", "raw", "-O", "qcow2", *options, self.source(),
-                      self.path(name))
+            self.qemu("convert", "-W", "-m", "16", "-f", "raw", "-O", "qcow2", *options,
+                      source or self.source(), self.path(name))
         return self.path(name)
 
 
 # ---- what is measured --------------------------------------------------------------------
 
 
-def bench_both(images, fmt, path, depth, count, write=False, engine="io_uring"):
+def bench_both(images, fmt, path, depth, count, write=False, engine="io_uring", step=None):
     """The same requests by both; for writes the image is made anew by `fresh` each time."""
-    common = ["-f", fmt, "-c", str(count), "-d", str(depth), *STRIDE, *(["-w"] if write else [])]
+    stride = ["-s", "4096", "-S", str(step)] if step else STRIDE
+    common = ["-f", fmt, "-c", str(count), "-d", str(depth), *stride, *(["-w"] if write else [])]
     return {"qemu": ["qemu-img", "bench", "-t", "writeback", "-i", engine, *common, path],
             "isomer": [images.isomer, "disk", "bench", *common, path]}
 
@@ -115,6 +116,21 @@ def reads(images):
            count)
     yield ("read 4K compressed, depth 1", 1 / 5,
            bench_both(images, "qcow2", small, 1, count // 4), None, count // 4)
+    yield from first_reads(images)
+
+
+def first_reads(images):
+    """Each request meets a compressed cluster that none has met before: no cache has it. The step
+    is the golden section of the disk, which comes back to a cluster as late as any, and some pages,
+    so that all parts of a cluster are read alike."""
+    clusters = images.size >> 16
+    source, count = images.source("text.raw", 1, 0), clusters * 5 // 8
+    step = (int(clusters * 0.618034) << 16) + 5 * 4096
+    for kind, goal in (("zlib", 1 / 5), ("zstd", 1 / 1.5)):
+        path = images.converted(f"text-{kind}.qcow2", "-c", "-o", f"compression_type={kind}",
+                                source=source)
+        yield (f"read 4K {kind}, not cached", goal,
+               bench_both(images, "qcow2", path, 1, count, step=step), None, count)
 
 
 def writes(images):
@@ -194,14 +210,16 @@ def server_cpu(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def serve(images, side, fmt, image, depth, count, write):
-    """One client's requests; CPU seconds of the server, and elapsed ones."""
+def serve(images, side, fmt, image, depth, count, processors):
+    """One client's requests; CPU seconds of the server alone, and elapsed ones."""
     path = images.path("socket")
     images.remove("socket")
     argv = {"qemu": ["qemu-nbd", "-t", "-f", fmt, "-k", path, "--cache=writeback",
                      "--aio=io_uring", image],
             "isomer": [images.isomer + "-disk", "disk", "serve", "-t", "-f", fmt, "-k", path,
                        image]}[side]
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, processors)  # children have it, too
     server = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         end = time.monotonic() + 10
@@ -211,10 +229,11 @@ def serve(images, side, fmt, image, depth, count, write):
             time.sleep(0.01)
         begin = time.monotonic()
         images.qemu("bench", "-f", "raw", "-c", count, "-d", depth, *STRIDE,
-                    *(["-w"] if write else []), f"nbd+unix:///?socket={path}")
+                    f"nbd+unix:///?socket={path}")
         wall = time.monotonic() - begin
         return server_cpu(server.pid), wall
     finally:
+        os.sched_setaffinity(0, before)
         server.terminate()
         server.wait()
 
@@ -222,15 +241,19 @@ def serve(images, side, fmt, image, depth, count, write):
 def run_servers(options, images, wanted):
     results = []
     count = images.count // 2
+    every = os.sched_getaffinity(0)
     for fmt, image in (("raw", images.source()), ("qcow2", images.converted("plain.qcow2"))):
-        for depth in (1, 32):
-            result = DiskResult(f"NBD read 4K {fmt}, depth {depth}", 1 / 2, unit=count)
+        for depth, processors in ((1, every), (1, {min(every)}), (32, every)):
+            name = f"NBD read 4K {fmt}, depth {depth}"
+            if processors != every:
+                name += ", one processor"
+            result = DiskResult(name, 1 / 2, unit=count)
             if not wanted(result.name, "disk"):
                 continue
             runs = {side: [] for side in SIDES}
             for _ in range(options.n):
                 for side in SIDES:
-                    runs[side].append(serve(images, side, fmt, image, depth, count, False))
+                    runs[side].append(serve(images, side, fmt, image, depth, count, processors))
             for side in SIDES:
                 result.cpu[side] = statistics.median(cpu for cpu, _ in runs[side])
                 result.wall[side] = min(wall for _, wall in runs[side])
