@@ -12,7 +12,7 @@ size_t fuzz_disk_make(uint8_t *data, size_t n, size_t max, uint64_t *seed);
 struct fuzz_use {
     uint64_t seed;
     unsigned lost; /* clusters with a refcount too high, in the last check */
-    bool bitmaps;     /* the image has; where they are not kept, their clusters are lost */
+    bool bitmaps; /* the image has, or is to have */
     struct base_text *why;
 };
 /* Everything that needs no writing, on FUZZ_IMAGE. *sound: a check was possible and found nothing.

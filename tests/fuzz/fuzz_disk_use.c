@@ -403,6 +403,29 @@ static int do_snapshot(struct fuzz_use *u, struct model *m)
     return r;
 }
 
+/* Persistent bitmaps; what they say is not known here, only that all stays sound. */
+static int do_bitmap(struct fuzz_use *u, struct model *m)
+{
+    static const char *const names[] = {"one", "first", "second"};
+    const char *name = names[some(u, 3)], *other = names[some(u, 3)];
+    struct base_text error = {0};
+    uint64_t what = some(u, 6);
+    int r = 0;
+
+    switch (what) {
+    case 0: case 1: r = disk_bitmap_add(m->d, name, 512u << some(u, 12), &error); break;
+    case 2: r = disk_bitmap_remove(m->d, name, &error); break;
+    case 3: r = disk_bitmap_clear(m->d, name, &error); break;
+    case 4: r = disk_bitmap_enable(m->d, name, some(u, 2), &error); break;
+    default: r = disk_bitmap_merge(m->d, name, m->d, other, &error); break;
+    }
+    trace("bitmap", what, 0, r);
+    if (r < 0 && (!error.len || !fuzz_line_is_clear(error.data)))
+        fuzz_fail(u, "bitmap: no clear line for error %d", -r);
+    base_text_free(&error);
+    return r == -EEXIST || r == -ENOENT || r == -EBUSY ? 0 : r;
+}
+
 static int do_something(struct fuzz_use *u, struct model *m)
 {
     struct window *w = &m->w[some(u, WINDOWS)];
@@ -429,7 +452,8 @@ static int do_something(struct fuzz_use *u, struct model *m)
         r = disk_flush(m->d);
         trace("flush", 0, 0, r);
         return r;
-    default: return do_snapshot(u, m);
+    case 6: return do_snapshot(u, m);
+    default: return u->bitmaps ? do_bitmap(u, m) : do_snapshot(u, m);
     }
 }
 
@@ -458,7 +482,7 @@ static bool closed_well(struct fuzz_use *u, struct model *m)
     if (!is_sound(r, &c))
         return fuzz_fail(u, "written to, and not sound: %d, %llu corruptions, %llu errors", r,
                          (unsigned long long)c.corruptions, (unsigned long long)c.errors);
-    if (u->lost && !lost && !m->lost && !u->bitmaps)
+    if (u->lost && !lost && !m->lost)
         return fuzz_fail(u, "written to, and %u clusters are lost", u->lost);
     return model_holds(u, m, "opened again");
 }
@@ -471,7 +495,7 @@ bool fuzz_use_write(struct fuzz_use *u)
     int r;
 
     fuzz_fs_read(FUZZ_COPY, 95, &autoclear, 1);
-    u->bitmaps = autoclear & 1;
+    u->bitmaps = autoclear & 1 || some(u, 3) == 0;
     if (!open_image(u, FUZZ_COPY, "qcow2", true, false, &m.d))
         return false;
     if (!m.d) /* a data file that is not there, a backing file that says no format, ... */
