@@ -85,6 +85,10 @@ static bool inside(const struct check *c, uint64_t off, uint64_t len)
     return off + len >= off && (off + len - 1) >> c->q->cluster_bits < c->clusters;
 }
 
+/* What must be zero in an L1 entry, and in an L2 entry that is not compressed. */
+#define L1_RESERVED UINT64_C(0x7f000000000001ff)
+#define L2_RESERVED UINT64_C(0x3f000000000001fe)
+
 /* ---- entries that name nothing --------------------------------------- */
 
 /* The last sector of a compressed cluster may stick out of the file: only its begin is data. */
@@ -114,6 +118,8 @@ static const char *entry_fault(const struct check *c, uint64_t cluster, uint64_t
 
     if (!q2_entry_ok(q, cluster, entry, bitmap))
         return "makes no sense";
+    if (!(entry & Q2_COMPRESSED) && entry & L2_RESERVED)
+        return "has bits that are reserved";
     if (q->data != q->file)
         return (off || entry & Q2_COPIED) && off != cluster << q->cluster_bits
                    ? "names another cluster's place in the data file" : NULL;
@@ -126,9 +132,18 @@ static const char *entry_fault(const struct check *c, uint64_t cluster, uint64_t
     return in_metadata(c, off, len) ? "names metadata as data" : NULL;
 }
 
-/* The same guest bytes, as zeros; in a data file there is but one place where they can be. */
-static void entry_mend(const struct q2 *q, uint64_t cluster, uint64_t *entry, uint64_t *bitmap)
+/* The same guest bytes, as zeros, unless reserved bits are all that is wrong; in a data file there
+ * is but one place where they can be. */
+static void entry_mend(const struct check *c, uint64_t cluster, uint64_t *entry, uint64_t *bitmap)
 {
+    const struct q2 *q = c->q;
+    uint64_t plain = *entry & ~L2_RESERVED;
+
+    if (!(*entry & Q2_COMPRESSED) && plain != *entry &&
+        !entry_fault(c, cluster, plain, *bitmap)) {
+        *entry = plain;
+        return;
+    }
     if (q->data != q->file) {
         *entry = cluster << q->cluster_bits | Q2_COPIED;
         *bitmap = q->extended ? UINT32_MAX : 0;
@@ -181,15 +196,14 @@ static bool use_l2(struct check *c, uint8_t *l2, uint64_t first, struct l2_facts
         if (!(entry | bitmap))
             continue;
         fault = entry_fault(c, first + i, entry, bitmap);
-        if (!fault) {
-            use_entry(c, entry, f);
-            continue;
+        if (fault) {
+            report(c, "an L2 entry %s: 0x%llx 0x%llx", fault, (ull)entry, (ull)bitmap);
+            c->r->corruptions++;
+            entry_mend(c, first + i, &entry, &bitmap);
         }
-        report(c, "an L2 entry %s: 0x%llx 0x%llx", fault, (ull)entry, (ull)bitmap);
-        c->r->corruptions++;
-        if (f->active || c->repair != DISK_REPAIR_ALL)
+        use_entry(c, entry, f); /* what it will name when it is repaired is in use now */
+        if (!fault || f->active || c->repair != DISK_REPAIR_ALL)
             continue;
-        entry_mend(q, first + i, &entry, &bitmap);
         disk_put_be64(e, entry);
         if (q->extended)
             disk_put_be64(e + 8, bitmap);
@@ -270,7 +284,17 @@ static bool mark(struct check *c, uint64_t off, uint64_t len, const char *what)
     return ok;
 }
 
-/* L2 tables; true: entries that name none were taken away. */
+static void set_l1(struct check *c, uint64_t *l1, uint64_t i, uint64_t entry, bool active)
+{
+    if (c->repair != DISK_REPAIR_ALL)
+        return;
+    if (active)
+        q2_l1_set(c->q, i, entry);
+    else
+        l1[i] = entry;
+}
+
+/* L2 tables; true: entries were repaired. */
 static bool mark_l1(struct check *c, uint64_t *l1, uint64_t n, bool active)
 {
     struct q2 *q = c->q;
@@ -281,6 +305,12 @@ static bool mark_l1(struct check *c, uint64_t *l1, uint64_t n, bool active)
         uint8_t *m = off && inside(c, off, q->cluster_size) ? &c->mark[off >> q->cluster_bits]
                                                             : NULL;
 
+        if (l1[i] & L1_RESERVED) {
+            report(c, "an L1 entry has bits that are reserved: 0x%llx", (ull)l1[i]);
+            c->r->corruptions++;
+            changed = c->repair == DISK_REPAIR_ALL;
+            set_l1(c, l1, i, l1[i] & ~L1_RESERVED, active);
+        }
         if (!off)
             continue;
         if (m && !(off & (q->cluster_size - 1)) && (!*m || (*m != MARK_ALONE && !active))) {
@@ -289,13 +319,8 @@ static bool mark_l1(struct check *c, uint64_t *l1, uint64_t n, bool active)
         }
         report(c, "an L1 entry names no L2 table of its own: 0x%llx", (ull)l1[i]);
         c->r->corruptions++;
-        if (c->repair != DISK_REPAIR_ALL)
-            continue;
-        changed = true;
-        if (active)
-            q2_l1_set(q, i, 0);
-        else
-            l1[i] = 0;
+        changed = c->repair == DISK_REPAIR_ALL;
+        set_l1(c, l1, i, 0, active);
     }
     return changed;
 }
@@ -639,12 +664,14 @@ static int fix_l2(struct check *c, uint64_t i)
         if (!(entry | bitmap))
             continue;
         if (entry_fault(c, cluster, entry, bitmap)) { /* told of when it was counted */
-            entry_mend(q, cluster, &entry, &bitmap);
+            entry_mend(c, cluster, &entry, &bitmap);
             if (c->repair == DISK_REPAIR_ALL)
                 q2_entry_put(q, t, cluster, entry, bitmap);
             continue;
         }
-        if (entry & Q2_COMPRESSED || q->data != q->file || !flag_wrong(c, entry))
+        if (entry & Q2_COMPRESSED ||
+            !(q->data == q->file ? flag_wrong(c, entry)
+                                 : entry & Q2_OFFSET_MASK && !(entry & Q2_COPIED)))
             continue;
         if (flag_found(c, "guest cluster", cluster, entry))
             q2_entry_put(q, t, cluster, entry ^ Q2_COPIED, bitmap);

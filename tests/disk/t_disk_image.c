@@ -369,6 +369,10 @@ static void test_entries(void)
     repaired(l2_off() + 20 * 8, (UINT64_C(1) << 40) | copied, 1, "data behind the end of the file");
     filled((struct disk_create_options){0});
     repaired(l2_off() + 20 * 8, (UINT64_C(77) << 9) | copied, 1, "data that is at no cluster");
+    filled((struct disk_create_options){0});
+    put_word(word(40), word(word(40)) | 6);
+    put_word(l2_off(), word(l2_off()) | 6);
+    repaired(l2_off() + 20 * 8, 2, 3, "reserved bits, in three entries");
     filled((struct disk_create_options){.version = 2});
     repaired(l2_off() + 20 * 8, word(40) | copied, 1, "data in the L1 table, version 2");
 
