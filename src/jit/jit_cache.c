@@ -223,6 +223,7 @@ void jit_fork_child(struct jit *j, struct jit_vcpu *v)
     p->vcpus = v;
     v->next = NULL;
     atomic_store(&p->flush_pending, 0);
+    jit_first_again(j);
     jit_t2_fork_child(j);
 }
 

@@ -36,12 +36,13 @@
     PARAM(max_jumps, 4, "direct jumps followed inside a region")              \
     PARAM(max_sides, 2, "side exits of a region")                             \
     PARAM(max_sides_loop, 4, "side exits of one entered backwards or indirectly") \
+    PARAM(first, 2000, "places interpreted when they are met first")           \
     PARAM(cache_kib, 65536, "code cache, KiB")                                \
     PARAM(t2_hot, 4000, "rounds or entries after which code is optimised")         \
     PARAM(t2_entries, 50, "tier 2: so many times that for code that is no loop") \
     PARAM(t2_insns, 1200, "tier 2: guest instructions in a region")             \
     PARAM(t2_blocks, 400, "tier 2: guest basic blocks in a region")           \
-    PARAM(t2_good, 8, "tier 2: blocks reached from a head, beyond which tier 1 is better at integers") \
+    PARAM(t2_good, 8, "tier 2: blocks from a head, beyond which tier 1 is better at integers") \
     PARAM(t2_inline, 40, "tier 2: guest instructions of a function inlined")  \
     PARAM(t2_depth, 3, "tier 2: calls inlined in each other")                 \
     PARAM(t2_calls, 64, "tier 2: calls inlined in a region")                  \
@@ -64,6 +65,7 @@ enum {
     JIT_CHUNK = 1024,        /* records in a chunk of a chunked table */
     JIT_CHUNKS = 2048,       /* chunks of a table: at most 2 M records */
     JIT_PAGE_BITS = 12,      /* granule of the page index */
+    JIT_MET = 1 << 15,       /* places that were met, by hash */
     JIT_HOT_MOST = 1 << 15,  /* what a counter may begin with */
     JIT_EXIT_FAULT = 0x7ffffffe /* exit_id after an abandoned run */
 };
@@ -237,6 +239,9 @@ struct jit_priv {
     BASE_VEC(struct jit_region *) writable;
     BASE_VEC(struct ir_func *) irs; /* copies to free */
     struct jit_reasons gave_up[2]; /* by tier, 1 or 2, less 1 */
+    uint64_t met[JIT_MET / 64]; /* by hash of the key: was it met before? */
+    _Atomic(uint32_t) first_left; /* how many more are interpreted when they are met */
+    _Atomic(struct ir_func *) first_func; /* to form what is met first; NULL: in use */
     struct jit_t2 *t2;        /* tier 2, see jit_t2.h */
     uint64_t shadow_bottom;   /* word at the bottom of shadow stacks */
 };
@@ -286,6 +291,11 @@ static inline unsigned jit_mode_of_key(uint64_t key) { return (unsigned)(key >> 
 
 /* Other vCPUs that set in_code from now on see what was written before. */
 void jit_order_others(const struct jit *j);
+
+/* From here on new code is interpreted when it is met first (jit_run.c). A child of a
+ * fork begins so, too: most of them do little before they execute another program, and
+ * the first region that is compiled costs a copy of the code cache. */
+void jit_first_again(struct jit *j);
 
 /* ---- jit_form.c ------------------------------------------------------ */
 

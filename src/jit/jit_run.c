@@ -3,6 +3,7 @@
  *
  *        +--> poll? ---------------------------------------> JIT_STOP_POLL
  *        |    region at pc: hash, else form, compile, install -> FETCH trap
+ *        |                         or, met first, form and interpret
  *        |    run: translated code (from region to region on its own)
  *        |         or the interpreter (one region)
  *        |    exit: direct  link it to its target ----+
@@ -211,9 +212,55 @@ struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t 
     return r;
 }
 
+/* One function is kept: rarely are two threads at it at once. */
+static void first_done(struct jit_priv *p, struct ir_func *f)
+{
+    f = atomic_exchange(&p->first_func, f);
+    if (f)
+        ir_func_free(f);
+}
+
+static uint64_t *met_word(struct jit_priv *p, uint64_t key)
+{
+    return &p->met[base_hash64(key) % JIT_MET / 64];
+}
+static uint64_t met_bit(uint64_t key) { return 1ull << base_hash64(key) % 64; }
+static bool met(struct jit_priv *p, uint64_t key)
+{
+    return __atomic_load_n(met_word(p, key), __ATOMIC_RELAXED) & met_bit(key);
+}
+
+/* Code that runs once is not worth compiling, and two thirds of what a program begins
+ * with does not run again: there, what is met for the first time is formed and
+ * interpreted (lock held); here is the function, for first_run. NULL: it is to be
+ * compiled. So is the head of a loop (the caller's business), and LR and SC, see
+ * ir_res_watch. Later most code runs again, and would be formed twice. */
+static struct ir_func *first_met(struct jit_vcpu *v, uint64_t key)
+{
+    struct jit *j = v->jit;
+    struct jit_priv *p = j->p;
+    if (met(p, key))
+        return NULL;
+    *met_word(p, key) |= met_bit(key);
+    if (jit_find(p, key))
+        return NULL;
+    atomic_fetch_sub(&p->first_left, 1);
+    struct ir_func *f = atomic_exchange(&p->first_func, NULL);
+    if (!f)
+        f = ir_func_new(j->cfg.guest);
+    if (form_guarded(j, v, f, jit_pc_of_key(key), jit_mode_of_key(key), 0,
+                     JIT_PARAM_max_sides_loop) &&
+        !jit_ir_once(f, j->cfg.guest))
+        return f;
+    first_done(p, f);
+    return NULL;
+}
+
 /* The region at key with in_code set; NULL: nothing to fetch, in_code clear.
- * An exit number given in from is linked to it. */
-static struct jit_region *acquire(struct jit_vcpu *v, uint64_t key, uint32_t from)
+ * An exit number given in from is linked to it and tells how it came here; else came
+ * does. *first: no region, but a function that is to be interpreted. */
+static struct jit_region *acquire(struct jit_vcpu *v, uint64_t key, uint32_t from,
+                                  enum jit_came came, struct ir_func **first)
 {
     struct jit *j = v->jit;
     struct jit_priv *p = j->p;
@@ -223,7 +270,6 @@ static struct jit_region *acquire(struct jit_vcpu *v, uint64_t key, uint32_t fro
         if (r)
             return r;
     }
-    enum jit_came came = JIT_CAME_LOOKUP;
     if (from != JIT_NO_EXIT) {
         const struct jit_exit *e = jit_table_at(&p->exits, from, sizeof *e);
         came = e->back ? JIT_CAME_BACK : e->call ? JIT_CAME_CALLED : JIT_CAME_ON;
@@ -231,7 +277,9 @@ static struct jit_region *acquire(struct jit_vcpu *v, uint64_t key, uint32_t fro
     uint64_t count = p->flush_count;
     jit_code_end(v);
     pthread_mutex_lock(&p->lock);
-    struct jit_region *r = jit_translate(j, v, key, came);
+    if (p->first_left && first && came != JIT_CAME_BACK)
+        *first = first_met(v, key);
+    struct jit_region *r = first && *first ? NULL : jit_translate(j, v, key, came);
     if (r) {
         if (from != JIT_NO_EXIT && count == p->flush_count)
             jit_link(j, from, r);
@@ -342,6 +390,19 @@ static int after_interp(struct jit_vcpu *v, const struct ir_end *end)
     return GO_ON; /* POLL: the loop looks at the flag */
 }
 
+/* Code that was met for the first time (first_met); *came: how it went on. */
+static int first_run(struct jit_vcpu *v, struct ir_func *f, enum jit_came *came)
+{
+    struct ir_end end = {0};
+    jit_interpret(v, f, NULL, &end);
+    if (end.kind == IR_END_EXIT && end.exit_kind == IR_EXIT_CALL)
+        *came = JIT_CAME_CALLED;
+    else if (end.kind == IR_END_EXIT && end.exit_kind == IR_EXIT_JUMP)
+        *came = end.target <= jit_pc_of_key(f->key) ? JIT_CAME_BACK : JIT_CAME_ON;
+    first_done(v->jit->p, f);
+    return after_interp(v, &end);
+}
+
 /* One instruction by the interpreter, whatever regions there are. */
 static int single_step(struct jit_vcpu *v)
 {
@@ -443,7 +504,9 @@ static int after_code(struct jit_vcpu *v, uint32_t *from)
         j->stats.exits_miss++;
         if (v->poll)
             return GO_ON;
-        struct jit_region *r = acquire(v, v->exit_arg, JIT_NO_EXIT);
+        if (j->p->first_left && !met(j->p, v->exit_arg))
+            return GO_ON;
+        struct jit_region *r = acquire(v, v->exit_arg, JIT_NO_EXIT, JIT_CAME_LOOKUP, NULL);
         if (!r)
             return stop_trap(v, IR_TRAP_FETCH, v->stop.info);
         fill_lookup(v, r);
@@ -546,6 +609,7 @@ static bool called(struct jit_vcpu *v)
 static const void *next_code(struct jit_vcpu *v, int stop, uint32_t from)
 {
     const struct jit *j = v->jit;
+    enum jit_came came = JIT_CAME_LOOKUP;
     for (;;) {
         if (stop == JIT_STOP_TRAP && called(v))
             stop = GO_ON;
@@ -557,8 +621,15 @@ static const void *next_code(struct jit_vcpu *v, int stop, uint32_t from)
             v->stopped = stop;
             return NULL;
         }
-        struct jit_region *r = acquire(v, jit_key(*jit_pc_of(v), jit_mode_of(v)), from);
+        struct ir_func *first = NULL;
+        struct jit_region *r =
+            acquire(v, jit_key(*jit_pc_of(v), jit_mode_of(v)), from, came, &first);
         from = JIT_NO_EXIT;
+        came = JIT_CAME_LOOKUP;
+        if (first) {
+            stop = first_run(v, first, &came);
+            continue;
+        }
         if (base_likely(r && r->code && !j->cfg.lockstep))
             return r->code;
         stop = r ? run_apart(v, r, &from) : stop_trap(v, IR_TRAP_FETCH, v->stop.info);

@@ -52,6 +52,16 @@ void jit_order_others(const struct jit *j)
     BASE_ASSERT(!failed);
 }
 
+void jit_first_again(struct jit *j)
+{
+    const struct jit_config *c = &j->cfg;
+    memset(j->p->met, 0, sizeof j->p->met);
+    /* not if code is what is looked at */
+    if (j->p->compiles && !c->lockstep && !c->deopt_always && !c->random_ra && !c->no_link &&
+        c->tier2 != JIT_TIER2_ALWAYS && !c->dump && !c->translated)
+        j->p->first_left = JIT_PARAM_first;
+}
+
 struct jit *jit_new(const struct jit_config *cfg)
 {
     struct jit *j = base_zalloc(sizeof *j);
@@ -71,6 +81,7 @@ struct jit *jit_new(const struct jit_config *cfg)
     j->p->fences = !can_order();
     if (!j->p->short_calls || j->p->fences)
         j->cfg.calls = NULL;
+    jit_first_again(j);
     j->p->func = ir_func_new(cfg->guest);
     j->p->code.want_marks = cfg->dump && strchr(cfg->dump, 'h');
     jit_regions_init(j);
@@ -94,6 +105,8 @@ void jit_free(struct jit *j)
     jit_regions_free(j);
     jit_cache_free(j);
     ir_func_free(p->func);
+    if (p->first_func)
+        ir_func_free(p->first_func);
     base_vec_free(&p->code.relocs);
     base_vec_free(&p->code.exits);
     base_vec_free(&p->code.points);
