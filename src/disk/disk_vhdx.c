@@ -5,10 +5,10 @@
  * block size and sector size. In the BAT an entry of a sector bitmap follows each chunk of payload
  * blocks; without a parent it means nothing.
  *
- * An image that was not closed has changes of its metadata in a log. It is not read then: what the
- * BAT says may be wrong, and only a writer may put it right.
+ * An image that was not closed has changes of its metadata in a log, which disk_vhdx_log.c lays
+ * over what is read here; the file stays as it is.
  */
-#include "disk/disk_blocks.h"
+#include "disk/disk_vhdx.h"
 
 #define KIB UINT64_C(1024)
 #define MIB (KIB * 1024)
@@ -30,6 +30,7 @@ struct vhdx {
     uint64_t *bat, entries, ratio, length;
     uint32_t block_size, sector_size;
     bool fixed;
+    struct vhdx_log log;
 };
 
 /* GUIDs as they lie in the file. */
@@ -56,34 +57,15 @@ static int vhdx_bad(struct disk *d, struct base_text *error, const char *what)
 
 /* ---- checksums ------------------------------------------------------- */
 
-/* CRC-32C, bit by bit: four tables of 64 KiB at most are read, once. */
-static uint32_t crc32c(const uint8_t *p, size_t n)
-{
-    uint32_t crc = ~0u;
-
-    for (size_t i = 0; i < n; i++) {
-        crc ^= p[i];
-        for (int k = 0; k < 8; k++)
-            crc = crc >> 1 ^ (0x82f63b78u & -(crc & 1));
-    }
-    return ~crc;
-}
-
-/* A block that begins with a signature of four letters and a checksum, which counts as zero. */
+/* A block that begins with a signature of four letters and a checksum. */
 static bool block_good(uint8_t *p, size_t n, const char *signature)
 {
-    uint32_t sum = disk_le32(p + 4);
-    bool good;
-
-    memset(p + 4, 0, 4);
-    good = !memcmp(p, signature, 4) && crc32c(p, n) == sum;
-    memcpy(p + 4, &sum, 4);
-    return good;
+    return !memcmp(p, signature, 4) && vhdx_sum_good(p, n);
 }
 
 /* ---- headers --------------------------------------------------------- */
 
-static int read_header(struct disk *d, struct base_text *error)
+static int read_header(struct disk *d, struct vhdx_log *log, struct base_text *error)
 {
     uint8_t h[2][HEADER_BYTES];
     static const uint8_t none[16];
@@ -103,12 +85,7 @@ static int read_header(struct disk *d, struct base_text *error)
     if (disk_le16(h[best] + 66) != 1)
         return disk_error(error, -ENOTSUP, d->path, "VHDX version %u is not known, only 1",
                           disk_le16(h[best] + 66));
-    if (memcmp(h[best] + 48, none, sizeof none))
-        return disk_error(error, -EUCLEAN, d->path,
-                          "it was not closed and its log has changes that are not in it yet: "
-                          "open it once with the program that made it, or repair it with "
-                          "qemu-img check -r all");
-    return 0;
+    return memcmp(h[best] + 48, none, sizeof none) ? vhdx_log_read(d, h[best], log, error) : 0;
 }
 
 struct region {
@@ -136,14 +113,14 @@ static int parse_regions(struct disk *d, const uint8_t *t, struct region *bat,
     return 0;
 }
 
-static int read_regions(struct disk *d, struct region *bat, struct region *metadata,
-                        struct base_text *error)
+static int read_regions(struct disk *d, const struct vhdx_log *log, struct region *bat,
+                        struct region *metadata, struct base_text *error)
 {
     uint8_t *t = base_alloc(REGION_BYTES);
     int r = -EINVAL;
 
     for (int i = 0; i < 2; i++)
-        if (!disk_file_read(d->file, (192 + 64 * (uint64_t)i) * KIB, t, REGION_BYTES) &&
+        if (!vhdx_file_read(d, log, (192 + 64 * (uint64_t)i) * KIB, t, REGION_BYTES) &&
             block_good(t, REGION_BYTES, "regi")) {
             r = parse_regions(d, t, bat, metadata, error);
             free(t);
@@ -204,7 +181,7 @@ static int read_metadata(struct disk *d, struct region at, struct vhdx *v,
     if (n < REGION_BYTES + 32 || at.off < MIB || at.off > v->length)
         return vhdx_bad(d, error, "its metadata is outside the file");
     m = base_alloc(n);
-    r = disk_file_read(d->file, at.off, m, n);
+    r = vhdx_file_read(d, &v->log, at.off, m, n);
     if (r < 0)
         disk_error(error, r, d->path, "its metadata cannot be read: %s", strerror(-r));
     r = r ? r : parse_metadata(d, m, n, v, error);
@@ -223,7 +200,7 @@ static int read_bat(struct disk *d, struct region at, struct vhdx *v, struct bas
         at.off > v->length)
         return vhdx_bad(d, error, "its block table is too small or outside the file");
     v->bat = base_alloc(v->entries * 8);
-    r = disk_file_read(d->file, at.off, v->bat, v->entries * 8);
+    r = vhdx_file_read(d, &v->log, at.off, v->bat, v->entries * 8);
     return r < 0 ? disk_error(error, r, d->path, "its block table cannot be read: %s",
                               strerror(-r)) : 0;
 }
@@ -232,6 +209,7 @@ static int read_bat(struct disk *d, struct region at, struct vhdx *v, struct bas
 
 static void vhdx_free(struct vhdx *v)
 {
+    vhdx_log_free(&v->log);
     free(v->bat);
     free(v);
 }
@@ -244,8 +222,10 @@ static int vhdx_open(struct disk *d, struct base_text *error)
 
     if (r < 0)
         disk_error(error, r, d->path, "its length is not to be had: %s", strerror(-r));
-    r = r ? r : read_header(d, error);
-    r = r ? r : read_regions(d, &bat, &metadata, error);
+    r = r ? r : read_header(d, &v->log, error);
+    if (v->length < v->log.length) /* as it was to become: zeros */
+        v->length = v->log.length;
+    r = r ? r : read_regions(d, &v->log, &bat, &metadata, error);
     r = r ? r : read_metadata(d, metadata, v, error);
     r = r ? r : read_bat(d, bat, v, error);
     if (r < 0) {
@@ -285,8 +265,36 @@ static int vhdx_map(struct disk *d, uint64_t off, uint64_t len, struct disk_exte
     if ((entry & BAT_OFFSET) < MIB || e->host_off >= v->length)
         return -EIO; /* in the headers, or behind the end of the file */
     e->kind = DISK_DATA;
-    e->has_host_off = true;
+    e->has_host_off = !vhdx_log_touches(&v->log, e->host_off, e->len);
     return 0;
+}
+
+/* The log is of tables, but nothing says that it may not have a sector of data. */
+static int vhdx_read(struct disk *d, uint64_t off, size_t len, struct disk_slice s)
+{
+    struct vhdx *v = d->state;
+    uint8_t *buf;
+    int r = 0;
+
+    if (!v->log.patches.len)
+        return disk_blocks_read(d, off, len, s);
+    buf = base_alloc(len < v->block_size ? len : v->block_size);
+    while (len && !r) {
+        struct disk_extent e;
+
+        r = vhdx_map(d, off, len, &e);
+        if (!r && e.kind == DISK_DATA) {
+            r = vhdx_file_read(d, &v->log, e.host_off, buf, e.len);
+            disk_slice_put(s, buf, e.len);
+        } else if (!r) {
+            disk_slice_zero(s, e.len);
+        }
+        off += e.len;
+        len -= e.len;
+        s = disk_slice_at(s, e.len);
+    }
+    free(buf);
+    return r;
 }
 
 static int vhdx_info(struct disk *d, struct disk_info *i)
@@ -296,6 +304,8 @@ static int vhdx_info(struct disk *d, struct disk_info *i)
     i->cluster_size = v->block_size;
     disk_fact_text(i, "variant", v->fixed ? "fixed" : "dynamic");
     disk_fact_number(i, "logical-sector-size", v->sector_size);
+    if (v->log.patches.len)
+        disk_fact_number(i, "log-replayed", v->log.patches.len);
     return 0;
 }
 
@@ -304,7 +314,7 @@ const struct disk_driver disk_vhdx = {
     .probe = vhdx_probe,
     .open = vhdx_open,
     .close = vhdx_close,
-    .read = disk_blocks_read,
+    .read = vhdx_read,
     .map = vhdx_map,
     .info = vhdx_info,
 };
