@@ -254,6 +254,7 @@ struct ir_func {
     uint32_t mode;                /* guest mode bits this is lifted for */
     uint64_t key;                 /* region key: pc | mode << 60; 0 if none */
     uint32_t nguest;              /* guest instructions lifted */
+    const uint64_t *sample;       /* what slots held once at its entry, or NULL (opt.h) */
     uint64_t fuel;                /* rewrites that a pass may still make here (opt.h) */
     /* builder state */
     ir_ref cur[IR_MAX_SLOTS];     /* current value of each slot, IR_NIL: entry */

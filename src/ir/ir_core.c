@@ -93,6 +93,7 @@ void ir_func_reset(struct ir_func *f)
     f->nextra = 0;
     f->flags = f->mode = f->nguest = 0;
     f->key = 0;
+    f->sample = NULL;
     f->fuel = UINT64_MAX;
     f->put_mask[0] = f->put_mask[1] = 0;
     ir_forget_slots(f);

@@ -99,7 +99,7 @@ bool jit_t2_compile(struct jit *j, struct jit_t2_job *job)
 {
     struct jit_t2 *t = j->p->t2;
     struct jit_code *c = &t->code;
-    struct opt_config cfg = {.verify = checked(j)};
+    struct opt_config cfg = {.verify = checked(j), .sample = job->sampled ? job->sample : NULL};
     uint64_t start = base_thread_cpu_ns();
     if (!t->opt)
         t->opt = opt_new(j->cfg.guest);
@@ -214,7 +214,7 @@ static void verify(const struct ir_func *f)
  * far more than that, having no boxes inside. */
 static bool good_at(const struct t2_graph *g, const struct ir_func *f)
 {
-    if (g->nblocks <= JIT_PARAM_t2_good)
+    if (g->nblocks <= JIT_PARAM_t2_good || g->norder <= JIT_PARAM_t2_small)
         return true;
     for (ir_ref r = IR_BIAS; r < f->nins; r++)
         if (ir_is_float(f->ins[r].ty) && ir_ops[f->ins[r].op].flags & IR_F_FLAGS)
@@ -246,6 +246,9 @@ static const char *request(struct jit_vcpu *v, struct jit_t2_key *k, uint64_t ta
     job->number = ++t->njobs_made;
     job->ir = jit_ir_copy(t->func);
     job->formed = t->formed;
+    job->sampled = !target;
+    for (unsigned s = 0; s < j->cfg.guest->nslots; s++)
+        job->sample[s] = jit_slot_read(&j->cfg.guest->slots[s], v->state);
     k->pending = true;
     if (j->cfg.tier2 != JIT_TIER2_ON || !jit_t2_submit(j, job))
         jit_t2_finish(j, job, jit_t2_compile(j, job));

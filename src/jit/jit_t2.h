@@ -97,6 +97,8 @@ struct jit_t2_job {
     struct jit_formed formed;
     uint32_t number;      /* from 1, in the order they were asked for */
     bool dead;            /* its code has changed: not to be installed */
+    bool sampled;         /* the guest was at the region's head when it was formed: */
+    uint64_t sample[IR_MAX_SLOTS]; /* its slots */
 };
 
 /* ISOMER_T2_FUEL, for bisecting (jit_t2_fuel.c). */

@@ -29,6 +29,9 @@ struct opt_config {
      * a rewrite is the pass says (opt_may). NULL: all of them. */
     const struct opt_pass *last;
     uint64_t rewrites;
+    /* What the slots held when the region was found hot, by slot, or NULL: a hint at how often
+     * its loop goes round. */
+    const uint64_t *sample;
     bool verify;        /* after each pass; a mistake ends the process */
     /* After each pass, if not NULL. */
     void (*after)(void *ctx, const struct opt_pass *pass, const struct ir_func *f);

@@ -11,6 +11,7 @@
     PARAM(peel_insns, 160, "guest instructions of a loop whose first round is "  \
                            "taken apart")                                        \
     PARAM(strip_cost, 40, "cycles that a strip costs, however short")             \
+    PARAM(strip_seen, 8, "rounds: a loop seen with fewer left is no string loop")   \
     PARAM(strip_again, 32, "rounds behind a strip until the next is tried")      \
     PARAM(strip_vain, 256, "rounds behind one that did nothing")
 enum {

@@ -108,6 +108,7 @@ const char *opt_run(struct opt *o, const struct ir_func *src, const struct opt_c
         if (!opt_wanted(cfg, p, loose))
             continue;
         ir_func_reset(dst);
+        dst->sample = cfg->sample;
         if (cfg->last == p)
             dst->fuel = cfg->rewrites;
         why = opt_run_pass(p, dst, src, &o->arena, cfg->verify ? &error : NULL);

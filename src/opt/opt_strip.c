@@ -99,6 +99,64 @@ static uint64_t opt_strip_dear(const struct opt_strip *l)
     return OPT_PARAM_strip_cost / (insns > accesses ? insns : accesses) + 1;
 }
 
+/* ---- whether it pays ------------------------------------------------- */
+
+/* Old value v where the region is entered, by the sample of its slots. */
+static bool opt_sampled(const struct opt_strip *l, const uint64_t *sample, ir_ref v, unsigned depth,
+                        uint64_t *is)
+{
+    const struct ir_ins *i = &l->f->ins[v];
+    uint64_t a, b;
+
+    if (ir_is_const(v)) {
+        *is = ir_kval(l->f, v);
+        return true;
+    }
+    switch (depth ? i->op : IR_BLOCK) {
+    case IR_GET: *is = sample[i->a]; return i->ty == IR_I64;
+    case IR_PHI: /* what it is at first */
+        return opt_sampled(l, sample, l->f->extra[i->a + 1], depth - 1, is);
+    case IR_ADD:
+        if (i->ty != IR_I64 || !opt_sampled(l, sample, i->a, depth - 1, &a) ||
+            !opt_sampled(l, sample, i->b, depth - 1, &b))
+            return false;
+        *is = a + b;
+        return true;
+    default: return false;
+    }
+}
+
+static bool opt_form_sampled(const struct opt_strip *l, const uint64_t *sample,
+                             const struct opt_form *form, uint64_t *is)
+{
+    *is = form->disp;
+    for (unsigned n = 0; n < form->n; n++) {
+        uint64_t v;
+
+        if (!opt_sampled(l, sample, form->term[n].v, 4, &v)) return false;
+        *is += v * form->term[n].by;
+    }
+    return true;
+}
+
+/* A loop that was seen to be very short is left alone: the mark costs something, and a long one
+ * would have been seen with more rounds left. */
+static bool opt_strip_pays(const struct opt_strip *l, const uint64_t *sample)
+{
+    const uint64_t least = OPT_PARAM_strip_seen;
+
+    for (unsigned n = 0; sample && n < l->nlimits; n++) {
+        const struct opt_limit *limit = &l->limit[n];
+        uint64_t step = limit->x.step - limit->y.step, x, y;
+
+        if (!opt_form_sampled(l, sample, &limit->x, &x) ||
+            !opt_form_sampled(l, sample, &limit->y, &y))
+            continue;
+        if ((int64_t)step < 0 ? (x - y) / (0 - step) < least : (y - x) / step < least) return false;
+    }
+    return true;
+}
+
 /* ---- how many rounds ------------------------------------------------- */
 
 /* x - y for cc NE, else what x may still move. */
@@ -332,6 +390,7 @@ static void opt_strip_enter(struct opt_rebuild *b, struct opt_stripped *s, unsig
     const struct ir_ins *phi = &l->f->ins[l->pointer->phi];
     uint64_t first = opt_strip_dear(l);
 
+    if (!l->nlimits) first *= 2; /* as much again is to come, for all one knows */
     if (first < l->reach) first = l->reach;
     for (uint32_t n = 0; n < phi->b; n++) {
         const uint32_t *pair = l->f->extra + phi->a + 2 * n;
@@ -477,7 +536,8 @@ const char *opt_strip_pass(struct ir_func *dst, const struct ir_func *src,
         s->l.c = c;
         s->l.head = h;
         s->l.latch = c->block[h].latch;
-        if (!opt_strip_find(&s->l) || !opt_may(dst)) continue;
+        if (!opt_strip_find(&s->l) || !opt_strip_pays(&s->l, dst->sample) || !opt_may(dst))
+            continue;
         x->loop[x->n++] = s;
         s = NULL;
     }

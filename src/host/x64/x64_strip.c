@@ -230,10 +230,13 @@ static inline bool x64_one_page(uint64_t first, uint64_t last)
 
 /* ---- stores ---------------------------------------------------------- */
 
-X64_BOTH void x64_copy_up(uint64_t d, uint64_t s, uint64_t len, bool avx2)
+/* Less than 32 bytes, upwards by falling size or, to come to a multiple of 32, rising. */
+X64_BOTH void x64_copy_few(uint64_t d, uint64_t s, uint64_t len, bool avx2)
 {
-    for (; len >= 64; len -= 64, d += 64, s += 64) x64_copy64(d, s, avx2);
-    for (; len >= 16; len -= 16, d += 16, s += 16) x64_copy16(d, s, avx2);
+    if (len & 16) {
+        x64_copy16(d, s, avx2);
+        d += 16, s += 16;
+    }
     if (len & 8) {
         X64_COPY("q", uint64_t);
         d += 8, s += 8;
@@ -249,38 +252,68 @@ X64_BOTH void x64_copy_up(uint64_t d, uint64_t s, uint64_t len, bool avx2)
     if (len & 1) X64_COPY("b", uint8_t);
 }
 
+/* Stores across cache lines cost twice: the middle is stored at multiples of 32. */
+X64_BOTH void x64_copy_up(uint64_t d, uint64_t s, uint64_t len, bool avx2)
+{
+    uint64_t first = -d & 31;
+
+    if (len >= 128) {
+        x64_copy_few(d, s, first, avx2);
+        d += first, s += first, len -= first;
+    }
+    for (; len >= 64; len -= 64, d += 64, s += 64) x64_copy64(d, s, avx2);
+    if (len & 32) {
+        x64_copy16(d, s, avx2);
+        x64_copy16(d + 16, s + 16, avx2);
+        d += 32, s += 32;
+    }
+    x64_copy_few(d, s, len & 31, avx2);
+}
+
 /* From the end down; d and s are the ends. */
 X64_BOTH void x64_copy_down(uint64_t d, uint64_t s, uint64_t len, bool avx2)
 {
+    uint64_t first = d & 31;
+
+    if (len >= 128) {
+        d -= first, s -= first, len -= first;
+        x64_copy_few(d, s, first, avx2);
+    }
     for (; len >= 64; len -= 64) d -= 64, s -= 64, x64_copy64(d, s, avx2);
     for (; len >= 16; len -= 16) d -= 16, s -= 16, x64_copy16(d, s, avx2);
-    if (len & 8) {
-        d -= 8, s -= 8;
-        X64_COPY("q", uint64_t);
-    }
-    if (len & 4) {
-        d -= 4, s -= 4;
-        X64_COPY("l", uint32_t);
-    }
-    if (len & 2) {
-        d -= 2, s -= 2;
-        X64_COPY("w", uint16_t);
-    }
-    if (len & 1) {
-        d -= 1, s -= 1;
-        X64_COPY("b", uint8_t);
-    }
+    d -= len, s -= len;
+    x64_copy_few(d, s, len, avx2);
 }
 
-X64_BOTH void x64_fill_up(uint64_t d, uint64_t p, uint64_t len, bool avx2)
+X64_BOTH void x64_fill_few(uint64_t d, uint64_t p, uint64_t len, bool avx2)
 {
-    for (; len >= 64; len -= 64, d += 64) x64_fill64(d, avx2);
-    for (; len >= 16; len -= 16, d += 16) x64_fill16(d, avx2);
+    if (len & 16) {
+        x64_fill16(d, avx2);
+        d += 16;
+    }
     for (unsigned size = 8; size; size /= 2) {
         if (!(len & size)) continue;
         x64_store(d, p, size);
         d += size;
     }
+}
+
+/* p is eight bytes of what is stored over and over, vector 0 the same. */
+X64_BOTH void x64_fill_up(uint64_t d, uint64_t p, uint64_t len, bool avx2)
+{
+    uint64_t first = -d & 31;
+
+    if (len >= 128 && (!(first & 7) || p == (p << 8 | p >> 56))) {
+        x64_fill_few(d, p, first, avx2);
+        d += first, len -= first;
+    }
+    for (; len >= 64; len -= 64, d += 64) x64_fill64(d, avx2);
+    if (len & 32) {
+        x64_fill16(d, avx2);
+        x64_fill16(d + 16, avx2);
+        d += 32;
+    }
+    x64_fill_few(d, p, len & 31, avx2);
 }
 
 /* The pattern as eight bytes, whatever a round has. */
