@@ -57,6 +57,11 @@ enum jit_how {
     JIT_HOW_CANON64,/* f64: any NaN becomes the canonical one */
     JIT_HOW_BOXCANON32 /* f32: canonicalise, then box */
 };
+/* ... before that: a pure IR operation with a constant, for what only maps want. */
+struct jit_recipe {
+    uint8_t op, ty; /* op 0: none */
+    uint64_t k;     /* operand b; a is what is found there, and has ty too */
+};
 
 /* ---- the vCPU -------------------------------------------------------- */
 
@@ -199,6 +204,8 @@ struct jit_code {
 void jit_map_begin(struct jit_code *c, uint64_t pc);
 void jit_map_add(struct jit_code *c, unsigned slot, enum jit_loc loc, enum jit_how how,
                  uint64_t n);
+void jit_map_add_recipe(struct jit_code *c, unsigned slot, enum jit_loc loc, enum jit_how how,
+                        uint64_t n, struct jit_recipe recipe);
 unsigned jit_map_end(struct jit_code *c);
 
 /* ---- what a host is -------------------------------------------------- */

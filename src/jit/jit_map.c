@@ -8,7 +8,8 @@
  *     pc      first map of a region: 8 bytes; others: signed varint, the
  *             difference to the first map's pc
  *     entry*  slot (1 byte), location | how << 4 (1 byte), operand (varint;
- *             signed for constants)
+ *             signed for constants); if bit 3 of how is set, a recipe: IR operation,
+ *             type (1 byte each), constant (signed varint)
  *     0xff
  *
  * An entry may name another slot's place in the state, so all are read before
@@ -16,13 +17,13 @@
  */
 #include "jit/jit_priv.h"
 
-enum { MAP_END = 0xff };
+enum { MAP_END = 0xff, MAP_RECIPE = 8 };
 
 /* ---- writing --------------------------------------------------------- */
 
 /* Maps are most of what a compile writes besides code: begin makes room for the
  * longest one, so that the bytes go in without further questions. */
-enum { MAP_MAX = 16 + IR_MAX_SLOTS * 12 };
+enum { MAP_MAX = 16 + IR_MAX_SLOTS * 24 };
 
 static void put_byte(struct jit_code *c, unsigned b)
 {
@@ -69,6 +70,15 @@ void jit_map_add(struct jit_code *c, unsigned slot, enum jit_loc loc, enum jit_h
     put_varint(c, loc >= JIT_LOC_CONST ? zigzag(n) : n);
 }
 
+void jit_map_add_recipe(struct jit_code *c, unsigned slot, enum jit_loc loc, enum jit_how how,
+                        uint64_t n, struct jit_recipe recipe)
+{
+    jit_map_add(c, slot, loc, how | MAP_RECIPE, n);
+    put_byte(c, recipe.op);
+    put_byte(c, recipe.ty);
+    put_varint(c, zigzag(recipe.k));
+}
+
 unsigned jit_map_end(struct jit_code *c)
 {
     put_byte(c, MAP_END);
@@ -109,6 +119,7 @@ uint64_t jit_map_pc(const struct jit_maps *m, unsigned n)
 struct entry {
     unsigned slot, loc, how;
     uint64_t n;
+    struct jit_recipe recipe;
 };
 
 static bool next_entry(const uint8_t **p, struct entry *e)
@@ -122,7 +133,20 @@ static bool next_entry(const uint8_t **p, struct entry *e)
     e->n = get_varint(p);
     if (e->loc >= JIT_LOC_CONST)
         e->n = unzigzag(e->n);
+    e->recipe.op = 0;
+    if (e->how & MAP_RECIPE) {
+        e->how &= ~(unsigned)MAP_RECIPE;
+        e->recipe.op = *(*p)++;
+        e->recipe.ty = *(*p)++;
+        e->recipe.k = unzigzag(get_varint(p));
+    }
     return true;
+}
+
+static uint64_t cook(const struct jit_recipe *r, uint64_t v)
+{
+    uint64_t mask = ir_type_bits(r->ty) == 64 ? UINT64_MAX : (1ull << ir_type_bits(r->ty)) - 1;
+    return ir_eval(r->op, r->ty, r->ty, 0, v & mask, r->k & mask, 0, NULL);
 }
 
 static uint64_t adjust(unsigned how, uint64_t v)
@@ -168,6 +192,8 @@ uint64_t jit_map_apply(const struct jit *j, const struct jit_maps *m, unsigned n
         case JIT_LOC_SPILL: v = spill[e.n % JIT_SPILLS]; break;
         default: break;
         }
+        if (e.recipe.op)
+            v = cook(&e.recipe, v);
         value[e.slot] = adjust(e.how, v);
         listed[e.slot >> 6] |= 1ull << (e.slot & 63);
     }
@@ -200,6 +226,9 @@ void jit_map_print(const struct jit *j, const struct jit_maps *m, unsigned n,
             base_text_printf(out, ".%s", j->cfg.guest->slots[e.n].name);
         else
             base_text_printf(out, e.loc == JIT_LOC_CONST ? "0x%llx" : "%lld", (long long)e.n);
+        if (e.recipe.op)
+            base_text_printf(out, ":%s.%u:%lld", ir_ops[e.recipe.op].name,
+                             ir_type_bits(e.recipe.ty), (long long)e.recipe.k);
         base_text_printf(out, "%s", how[e.how]);
     }
     base_text_printf(out, "\n");

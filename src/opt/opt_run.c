@@ -15,6 +15,7 @@ const struct opt_pass opt_passes[] = {
     {"fp", "floats without their boxes", opt_fp_pass, false, false},
     {"width", "integers as wide as they need to be", opt_width_pass, false, false},
     {"strength", "cheaper ways to say the same", opt_strength_pass, false, false},
+    {"sink", "what is only put into a slot, behind the join", opt_sink_pass, false, false},
     {"dce", "what nobody sees is dropped", opt_dce_pass, false, false},
     {NULL, NULL, NULL, false, false},
 };

@@ -178,6 +178,23 @@ static bool x64_holds(const struct x64_checker *c, const struct x64_tags *g, uns
     }
 }
 
+/* What g is once recipe r has been done to it: r, if r's operand is in it. */
+static struct x64_tags x64_cooked(const struct x64_checker *c, const struct x64_tags *g, ir_ref r)
+{
+    const struct x64_t1 *t = c->t;
+    struct x64_tags out = {0};
+
+    for (ir_ref a = x64_ins(t, r)->a; g->how == JIT_HOW_COPY; a = x64_ins(t, a)->a) {
+        if (x64_has(g, a)) {
+            x64_tag(&out, r);
+            break;
+        }
+        if (ir_is_const(a) || x64_ins(t, a)->op != IR_TRUNC)
+            break;
+    }
+    return out;
+}
+
 static ir_ref x64_present(const struct x64_checker *c, unsigned slot)
 {
     return c->slot[slot] ? c->slot[slot] : c->t->entry[slot];
@@ -206,13 +223,14 @@ static void x64_check_map(struct x64_checker *c, const struct x64_log_entry *e, 
     for (uint64_t s = t->t2->slots; s; s &= s - 1) {
         unsigned slot = (unsigned)__builtin_ctzll(s), how = JIT_HOW_COPY;
         unsigned place = x64_home_place(t, slot);
-        ir_ref v = x64_present(c, slot);
-        const struct x64_tags *g;
+        ir_ref v = x64_present(c, slot), recipe = IR_NIL;
+        struct x64_tags g;
 
         for (size_t k = 0; k < n; k++) {
             if (e[k].reg != slot)
                 continue;
             how = e[k].how;
+            recipe = e[k].a;
             switch (e[k].reg2) {
             case JIT_LOC_GPR: place = (unsigned)e[k].b; break;
             case JIT_LOC_FPR: place = XMM0 + (unsigned)e[k].b; break;
@@ -226,8 +244,8 @@ static void x64_check_map(struct x64_checker *c, const struct x64_log_entry *e, 
         }
         if (place == PLACES)
             continue;
-        g = &c->now.at[place];
-        if (!x64_holds(c, g, how, v))
+        g = recipe ? x64_cooked(c, &c->now.at[place], recipe) : c->now.at[place];
+        if (!x64_holds(c, &g, how, v))
             x64_wrong(c, e, "map", place, v);
     }
 }
@@ -338,6 +356,12 @@ static void x64_step(struct x64_checker *c, const struct x64_log_entry *e)
     case X64_E_CONST: at[e->reg] = k; break;
     case X64_E_CLOBBER: at[e->reg] = none; break;
     case X64_E_FIX: at[e->reg] = x64_done(at[e->reg], e->how); break;
+    case X64_E_COOK: at[e->reg] = x64_cooked(c, &at[e->reg], e->a); break;
+    case X64_E_FIX_PLACE:
+        from = x64_place(c->t, e->b);
+        if (from >= 0)
+            at[from] = x64_done(x64_cooked(c, &at[from], e->a), e->how);
+        break;
     case X64_E_LOAD:
         from = x64_place(c->t, e->b);
         at[e->reg] = from < 0 ? none : at[from];

@@ -352,6 +352,20 @@ static void x64_swap(struct x64_t1 *t, unsigned a, unsigned b)
         x64_rr(&t->out, X64_OP(1, 0, 0x57), 0, k == 1 ? b : a, k == 1 ? a : b);
 }
 
+/* A register of reg's class that nobody has here and no move names, or X64_NONE. */
+static unsigned x64_spare(const struct x64_t1 *t, const struct x64_move *m, unsigned n,
+                          unsigned reg)
+{
+    uint32_t spare = t->free & ~t->lock & (reg < XMM0 ? X64_GPRS : (uint32_t)X64_FPRS);
+
+    for (unsigned i = 0; i < n; i++) {
+        spare &= ~(1u << m[i].dst);
+        if (m[i].kind == X64_MOVE_REG)
+            spare &= ~(1u << m[i].src);
+    }
+    return spare ? (unsigned)__builtin_ctz(spare) : X64_NONE;
+}
+
 /* Emits the n moves as if done at once; keeps the flags. The program order is
  * worked out forwards, then emitted from its end. */
 void x64_moves(struct x64_t1 *t, struct x64_move *m, unsigned n)
@@ -391,6 +405,14 @@ void x64_moves(struct x64_t1 *t, struct x64_move *m, unsigned n)
             if (order[i] == UINT32_MAX)
                 continue;
             uint8_t d = m[order[i]].dst, s = src[i];
+            unsigned spare = x64_spare(t, m, n, d);
+            if (spare != X64_NONE) { /* moves are free, an exchange is not */
+                seq[nseq].swap = 0, seq[nseq].a = (uint8_t)spare, seq[nseq++].b = d;
+                for (unsigned k = 0; k < nreg; k++)
+                    if (order[k] != UINT32_MAX && src[k] == d)
+                        src[k] = (uint8_t)spare;
+                break;
+            }
             seq[nseq].swap = 1, seq[nseq].a = d, seq[nseq++].b = s;
             order[i] = UINT32_MAX;
             left--;

@@ -154,7 +154,8 @@ static inline bool x64_imm32(const struct x64_t1 *t, ir_ref r, int w, int32_t *i
 enum x64_event {
     X64_E_USE, X64_E_DEF, X64_E_RETAG, X64_E_MOVE, X64_E_SWAP, X64_E_CONST, X64_E_LOAD,
     X64_E_STORE, X64_E_STORE_CONST, X64_E_COPY, X64_E_CLOBBER, X64_E_FIX,
-    X64_E_MAP, X64_E_MAP_END,           /* slot reg is at b by (reg2, how); a: the map's number */
+    X64_E_COOK, X64_E_FIX_PLACE,        /* recipe a is done to reg; to [disp], and then how */
+    X64_E_MAP, X64_E_MAP_END,           /* slot reg is at b by (reg2, recipe a, how) */
     X64_E_EDGE, X64_E_EXIT, X64_E_END,  /* a way out begins; to block a; ends */
     X64_E_TOP                           /* of block a */
 };

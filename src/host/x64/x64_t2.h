@@ -6,6 +6,7 @@
  *   x64_t2.c      blocks, edges, loop headers, the passes
  *   x64_t2_pre.c  what is known before: blocks, slots' values, NaNs, uses
  *   x64_t2_out.c  state maps and exits
+ *   x64_t2_recipe.c  values that are made where they are asked for
  * What is 0 or empty in tier 1 is in struct x64_t2, reached by t->t2.
  */
 #ifndef ISOMER_X64_T2_H
@@ -48,11 +49,13 @@ struct x64_put {
     uint8_t reg;
     ir_ref k;
     int32_t from;          /* X64_MOVE_MEM */
+    ir_ref recipe;         /* see x64_t2_recipe.c; IR_NIL: none */
 };
 
 /* What is to be done to a home register after the moves of an exit. */
 struct x64_fix {
     uint8_t reg, how;
+    ir_ref recipe;
 };
 
 struct x64_use_node {
@@ -88,6 +91,7 @@ struct x64_where {
     uint8_t how;    /* enum jit_how */
     uint8_t reg;
     ir_ref k;       /* X64_MOVE_CONST */
+    ir_ref recipe;  /* what is to be done to it before that, or IR_NIL */
     int slot;       /* X64_MOVE_MEM: the slot whose place it is, or -1 */
     unsigned spill; /* else the spill slot */
     int32_t disp;
@@ -122,6 +126,15 @@ static inline void x64_t2_puts(struct x64_t1 *t)
     if (base_unlikely(t->t2 != NULL))
         x64_t2_emit_puts(t);
 }
+
+/* x64_t2_recipe.c */
+/* What r is made of where a map or an exit asks for it, if nobody computed it: the operand of an
+ * extension or box (*how), and below it of an operation with a constant (*recipe); else r. */
+ir_ref x64_t2_strip(const struct x64_t1 *t, ir_ref r, enum jit_how *how, ir_ref *recipe);
+struct jit_recipe x64_t2_jit_recipe(const struct x64_t1 *t, ir_ref recipe);
+/* In program order: the recipe's operation, in place. Changes the flags. */
+void x64_t2_cook_reg(struct x64_t1 *t, unsigned reg, ir_ref recipe);
+void x64_t2_cook_mem(struct x64_t1 *t, struct x64_mem m, ir_ref recipe);
 
 /* x64_check.c: in test builds and modes what the last pass did is logged and checked; a
  * mistake ends the process with a message. Else these do nothing. */

@@ -12,40 +12,12 @@
  * A store must not overwrite what a later store or move reads: a place in the
  * state that is both is copied to a spill slot first.
  *
- * SEXT, ZEXT and FBOX that nothing in the region wants are left to maps and
- * exits, which begin with the operand.
+ * What nothing in the region wants may be made there from its operand: a recipe (x64_t2_recipe.c),
+ * an extension.
  */
 #include "host/x64/x64_t2.h"
 
 /* ---- where a value is ------------------------------------------------ */
-
-/* An extension or a box that nobody computed: its operand, and what to do. */
-static ir_ref x64_t2_strip(const struct x64_t1 *t, ir_ref r, enum jit_how *how)
-{
-    const struct ir_ins *i = x64_ins(t, r);
-    unsigned from;
-    ir_ref a;
-
-    if (t->val[r].reg != X64_NONE || (t->val[r].flags & X64_V_SPILL))
-        return r;
-    if (i->op != IR_SEXT && i->op != IR_ZEXT && i->op != IR_FBOX)
-        return r;
-    a = ir_is_int(x64_ins(t, i->a)->ty) ? x64_src(t, i->a) : i->a;
-    if (ir_is_const(a))
-        return r;
-    from = x64_ins(t, i->a)->ty;
-    if (i->op == IR_FBOX && from == IR_F32)
-        *how = JIT_HOW_BOX32;
-    else if (i->op == IR_SEXT && i->ty == IR_I64 && from == IR_I32)
-        *how = JIT_HOW_SEXT32;
-    else if (i->op == IR_ZEXT && i->ty == IR_I64 && (from == IR_I32 || from == IR_I1))
-        *how = JIT_HOW_ZEXT32;
-    else if (i->op == IR_ZEXT && i->ty == IR_I64 && from == IR_I8)
-        *how = JIT_HOW_ZEXT8;
-    else
-        return r;
-    return a;
-}
 
 static bool x64_t2_may_alloc(struct x64_t1 *t, ir_ref r, bool final)
 {
@@ -64,7 +36,7 @@ struct x64_where x64_t2_where(struct x64_t1 *t, ir_ref r, bool final, bool exit)
     enum jit_how how = JIT_HOW_COPY;
 
     if (!ir_is_const(r) && r < X64_ENTRY)
-        r = x64_t2_strip(t, r, &how);
+        r = x64_t2_strip(t, r, &how, &w.recipe);
     if (ir_is_const(r)) {
         w.kind = X64_MOVE_CONST;
         w.how = (uint8_t)how;
@@ -94,11 +66,15 @@ struct x64_where x64_t2_where(struct x64_t1 *t, ir_ref r, bool final, bool exit)
 
 /* ---- maps ------------------------------------------------------------ */
 
-static void x64_t2_map_add(struct x64_t1 *t, unsigned slot, unsigned loc, unsigned how, uint64_t n)
+static void x64_t2_map_add(struct x64_t1 *t, unsigned slot, unsigned loc, struct x64_where w,
+                           uint64_t n)
 {
     if (base_unlikely(t->log != NULL))
-        x64_log_event(t, X64_E_MAP, slot, loc, how, 0, (int64_t)n);
-    jit_map_add(t->c, slot, loc, how, n);
+        x64_log_event(t, X64_E_MAP, slot, loc, w.how, w.recipe, (int64_t)n);
+    if (w.recipe)
+        jit_map_add_recipe(t->c, slot, loc, w.how, n, x64_t2_jit_recipe(t, w.recipe));
+    else
+        jit_map_add(t->c, slot, loc, w.how, n);
 }
 
 static void x64_t2_map_slot(struct x64_t1 *t, unsigned slot)
@@ -113,16 +89,16 @@ static void x64_t2_map_slot(struct x64_t1 *t, unsigned slot)
     switch (w.kind) {
     case X64_MOVE_CONST:
         x64_t2_map_add(t, slot, x64_ins(t, w.k)->op == IR_KADDR ? JIT_LOC_ADDR : JIT_LOC_CONST,
-                       w.how, ir_kval(t->f, w.k));
+                       w, ir_kval(t->f, w.k));
         break;
     case X64_MOVE_MEM:
-        x64_t2_map_add(t, slot, w.slot < 0 ? JIT_LOC_SPILL : JIT_LOC_STATE, w.how,
+        x64_t2_map_add(t, slot, w.slot < 0 ? JIT_LOC_SPILL : JIT_LOC_STATE, w,
                        w.slot < 0 ? w.spill : (unsigned)w.slot);
         break;
     default:
-        if (pinned && w.reg == t->home[slot] && w.how == JIT_HOW_COPY)
+        if (pinned && w.reg == t->home[slot] && w.how == JIT_HOW_COPY && !w.recipe)
             break;
-        x64_t2_map_add(t, slot, w.reg < XMM0 ? JIT_LOC_GPR : JIT_LOC_FPR, w.how,
+        x64_t2_map_add(t, slot, w.reg < XMM0 ? JIT_LOC_GPR : JIT_LOC_FPR, w,
                        w.reg < XMM0 ? w.reg : w.reg - XMM0);
     }
 }
@@ -138,10 +114,10 @@ unsigned x64_t2_map(struct x64_t1 *t, uint64_t pc)
 
 /* ---- what an exit has to do ------------------------------------------ */
 
-static void x64_t2_fix(struct x64_t1 *t, unsigned reg, unsigned how)
+static void x64_t2_fix(struct x64_t1 *t, unsigned reg, struct x64_where w)
 {
-    if (how != JIT_HOW_COPY)
-        t->t2->fix[t->t2->nfix++] = (struct x64_fix){(uint8_t)reg, (uint8_t)how};
+    if (w.how != JIT_HOW_COPY || w.recipe)
+        t->t2->fix[t->t2->nfix++] = (struct x64_fix){(uint8_t)reg, w.how, w.recipe};
 }
 
 /* Values whose home is free go there first: most need no move then. */
@@ -151,11 +127,11 @@ static void x64_t2_homes(struct x64_t1 *t, bool final)
         return;
     for (uint64_t s = t->pinned & t->t2->slots; s; s &= s - 1) {
         unsigned slot = (unsigned)__builtin_ctzll(s);
-        ir_ref r = x64_slot_value(t, slot);
+        ir_ref r = x64_slot_value(t, slot), recipe;
         enum jit_how how;
 
         if (!ir_is_const(r) && r < X64_ENTRY)
-            r = x64_t2_strip(t, r, &how);
+            r = x64_t2_strip(t, r, &how, &recipe);
         if (!ir_is_const(r) && t->val[r].reg == X64_NONE &&
             (t->free & ~t->lock & 1u << t->home[slot]) &&
             (final || (!(t->val[r].flags & (X64_V_SPILL | X64_V_HOME)) && x64_t2_may_take(t, r))))
@@ -172,7 +148,8 @@ static void x64_t2_put(struct x64_t1 *t, unsigned slot, struct x64_where w)
                                          .how = w.how,
                                          .reg = w.reg,
                                          .k = w.k,
-                                         .from = w.disp};
+                                         .from = w.disp,
+                                         .recipe = w.recipe};
 }
 
 /* Moves and stores that read a place which a store writes read a copy of it. */
@@ -214,7 +191,7 @@ void x64_t2_hazards(struct x64_t1 *t, struct x64_move *m, unsigned n)
 }
 
 /* A home register's value is put right in place (from the last to the first step). */
-static void x64_t2_emit_fix(struct x64_t1 *t, const struct x64_fix *f)
+static void x64_t2_emit_how(struct x64_t1 *t, const struct x64_fix *f)
 {
     bool avx = x64_cpu(t, X64_CPU_AVX);
     const uint8_t *done;
@@ -222,6 +199,7 @@ static void x64_t2_emit_fix(struct x64_t1 *t, const struct x64_fix *f)
     if (base_unlikely(t->log != NULL))
         x64_log_event(t, X64_E_FIX, f->reg, 0, f->how, 0, 0);
     switch (f->how) {
+    case JIT_HOW_COPY: return;
     case JIT_HOW_SEXT32: x64_rr(&t->out, 0x63, 1, f->reg, f->reg); return;
     case JIT_HOW_ZEXT32: x64_mov(&t->out, 0, f->reg, f->reg); return;
     case JIT_HOW_ZEXT8: x64_movzx8(&t->out, f->reg, f->reg); return;
@@ -249,6 +227,13 @@ static void x64_t2_emit_fix(struct x64_t1 *t, const struct x64_fix *f)
         x64_rr(&t->out, op, 0, f->reg, f->reg);
 }
 
+static void x64_t2_emit_fix(struct x64_t1 *t, const struct x64_fix *f)
+{
+    x64_t2_emit_how(t, f);
+    if (f->recipe)
+        x64_t2_cook_reg(t, f->reg, f->recipe);
+}
+
 unsigned x64_t2_convention(struct x64_t1 *t, struct x64_move *m, bool final)
 {
     struct x64_t2 *x = t->t2;
@@ -267,7 +252,7 @@ unsigned x64_t2_convention(struct x64_t1 *t, struct x64_move *m, bool final)
             continue;
         }
         w = x64_t2_where(t, r, final, true);
-        x64_t2_fix(t, home, w.how);
+        x64_t2_fix(t, home, w);
         if (w.kind == X64_MOVE_REG && w.reg == home)
             continue;
         m[n++] = (struct x64_move){.dst = (uint8_t)home, .kind = w.kind, .src = w.reg, .k = w.k,
@@ -287,12 +272,39 @@ static struct x64_mem x64_high(struct x64_mem m)
     return m;
 }
 
+/* The same for a place: what is done to the value that was stored there. */
+static void x64_t2_put_recipe(struct x64_t1 *t, const struct x64_put *p)
+{
+    struct x64_mem m = x64_vcpu(p->disp);
+    const uint8_t *done = t->out.p;
+
+    if (base_unlikely(t->log != NULL))
+        x64_log_event(t, X64_E_FIX_PLACE, 0, 0, p->how, p->recipe, p->disp);
+    switch (p->how) {
+    case JIT_HOW_COPY: break;
+    case JIT_HOW_SEXT32:
+        x64_mov_mi(&t->out, 0, x64_high(m), -1);
+        x64_jcc_short(t, CC_NS, done);
+        x64_alu_mi(&t->out, ALU_CMP, 0, m, 0);
+        x64_mov_mi(&t->out, 0, x64_high(m), 0);
+        break;
+    case JIT_HOW_ZEXT32: x64_mov_mi(&t->out, 0, x64_high(m), 0); break;
+    default: BASE_ASSERT(!"an extension");
+    }
+    x64_t2_cook_mem(t, m, p->recipe);
+    x64_store_state(t, m, p->reg);
+}
+
 /* A value in a register; needs no other register. May change the flags. */
 static void x64_t2_put_reg(struct x64_t1 *t, const struct x64_put *p)
 {
     struct x64_mem m = x64_vcpu(p->disp);
     const uint8_t *done = t->out.p;
 
+    if (p->recipe) {
+        x64_t2_put_recipe(t, p);
+        return;
+    }
     if (base_unlikely(t->log != NULL) && p->how != JIT_HOW_COPY)
         x64_log_event(t, X64_E_STORE, p->reg, 0, p->how, 0, p->disp);
     switch (p->how) {
@@ -346,6 +358,12 @@ static void x64_t2_put_by(struct x64_t1 *t, const struct x64_put *p, unsigned s)
 {
     struct x64_mem m = x64_vcpu(p->disp), from = x64_vcpu(p->from);
 
+    if (p->recipe) {
+        x64_store_state(t, m, s);
+        x64_t2_emit_fix(t, &(struct x64_fix){(uint8_t)s, p->how, p->recipe});
+        x64_load_state(t, s, from);
+        return;
+    }
     if (base_unlikely(t->log != NULL) && p->kind == X64_MOVE_MEM)
         x64_log_event(t, X64_E_COPY, 0, 0, p->how, (uint32_t)p->from, p->disp);
     else
