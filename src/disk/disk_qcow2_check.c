@@ -664,10 +664,10 @@ static int fix_l2(struct check *c, uint64_t i)
         if (!(entry | bitmap))
             continue;
         if (entry_fault(c, cluster, entry, bitmap)) { /* told of when it was counted */
+            if (c->repair != DISK_REPAIR_ALL)
+                continue;
             entry_mend(c, cluster, &entry, &bitmap);
-            if (c->repair == DISK_REPAIR_ALL)
-                q2_entry_put(q, t, cluster, entry, bitmap);
-            continue;
+            q2_entry_put(q, t, cluster, entry, bitmap);
         }
         if (entry & Q2_COMPRESSED ||
             !(q->data == q->file ? flag_wrong(c, entry)
