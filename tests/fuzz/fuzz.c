@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SECONDS = 20 };
+enum { SECONDS = 20, MAKE_ROOM = 8 << 10 };
 
 size_t fuzz_mutate(uint8_t *data, size_t n, size_t max, uint64_t *seed)
 {
@@ -30,11 +30,11 @@ size_t fuzz_mutate(uint8_t *data, size_t n, size_t max, uint64_t *seed)
     return n;
 }
 
-static size_t make(uint8_t *data, size_t n, uint64_t *seed)
+static size_t make(uint8_t *data, size_t n, size_t max, uint64_t *seed)
 {
     const struct fuzz_target *t = &fuzz_target;
 
-    return t->make ? t->make(data, n, t->max, seed) : fuzz_mutate(data, n, t->max, seed);
+    return t->make ? t->make(data, n, max, seed) : fuzz_mutate(data, n, max, seed);
 }
 
 #ifdef FUZZ_LIBFUZZER
@@ -67,9 +67,10 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t max, unsigned see
 {
     uint64_t s = seed;
 
-    if (max < fuzz_target.max || seed % 4 == 0)
+    /* below that there is no room for what a target makes */
+    if ((max < fuzz_target.max && max < MAKE_ROOM) || seed % 8 == 0)
         return LLVMFuzzerMutate(data, n, max);
-    return make(data, n, &s);
+    return make(data, n, max < fuzz_target.max ? max : fuzz_target.max, &s);
 }
 
 #else
@@ -218,7 +219,7 @@ static size_t make_from(uint64_t seed, uint8_t *data)
 
     if (from)
         memcpy(data, from->data, from->n);
-    return make(data, from ? from->n : 0, &seed);
+    return make(data, from ? from->n : 0, fuzz_target.max, &seed);
 }
 
 static bool run_seed(uint64_t seed, uint8_t *data)

@@ -361,6 +361,14 @@ static void change(struct fuzz_image *im, enum kind kind, uint64_t *seed)
         fuzz_image_resize(im, fuzz_fs_length(FUZZ_IMAGE) + some(seed, 1 << 20));
 }
 
+/* Of twelve inputs, how many begin with what is there, not with a base: libFuzzer has built up what
+ * it gives, the corpus is but a start. */
+#ifdef FUZZ_LIBFUZZER
+enum { KEPT = 11 };
+#else
+enum { KEPT = 4 };
+#endif
+
 size_t fuzz_disk_make(uint8_t *data, size_t n, size_t max, uint64_t *seed)
 {
     struct fuzz_image im = {data, n, max};
@@ -370,8 +378,7 @@ size_t fuzz_disk_make(uint8_t *data, size_t n, size_t max, uint64_t *seed)
 
     if (fuzz_base_large(base) && some(seed, 4)) /* keys take time */
         base = base_rand(seed) % fuzz_base_count();
-    /* the corpus has a share, the bases have the rest */
-    fuzz_image_begin(&im, n && some(seed, 3) == 0, base);
+    fuzz_image_begin(&im, n && some(seed, 12) < KEPT, base);
     kind = kind_of();
     for (uint64_t i = some(seed, 2) ? 1 : some(seed, 6); i; i--)
         change(&im, kind, seed);

@@ -27,7 +27,8 @@ static void *count(void *p)
     int64_t all;
 
     if (p) {
-        all = now += (int64_t)malloc_usable_size(p);
+        now += (int64_t)malloc_usable_size(p);
+        all = now;
         if (all > most)
             most = all;
     }
