@@ -266,6 +266,48 @@ def snapshots():
     return sound("f.qcow2")
 
 
+def chain():
+    """commit writes to the backing file, whose bitmap records that; the overlay's says what it said.
+    A rebase that keeps the content may only say more."""
+    isomer = os.environ["ISOMER"]
+    fresh()
+    p.run("mv", "f.qcow2", "base.qcow2")
+    p.run("rm", "-f", "top.qcow2", "other.qcow2")
+    p.run(isomer, "disk", "create", "-b", "base.qcow2", "-F", "qcow2", "top.qcow2")
+    p.tool("bitmap", "top.qcow2", "qcow2", "add", "top", 65536)
+    p.tool("write", "top.qcow2", "qcow2", 3 << 20, 70000, 5)
+    if ours("base.qcow2", "one", 65536):
+        return "recorded below"
+    p.run(isomer, "disk", "commit", "top.qcow2")
+    if theirs("base.qcow2", "one", 65536) != {48, 49} or ours("top.qcow2", "top", 65536) != {48, 49}:
+        return "commit"
+    p.run("qemu-img", "create", "-f", "qcow2", "other.qcow2", SIZE)
+    p.run(isomer, "disk", "rebase", "-b", "other.qcow2", "-F", "qcow2", "top.qcow2")
+    if not ours("top.qcow2", "top", 65536) >= {48, 49}:
+        return "rebase"
+    return sound("base.qcow2") or sound("top.qcow2")
+
+
+def converted():
+    """By us and by QEMU, with all bitmaps."""
+    fresh()
+    p.tool("write", "f.qcow2", "qcow2", 3 << 20, 70000, 5)
+    p.tool("bitmap", "f.qcow2", "qcow2", "add", "off", 4096)
+    p.tool("bitmap", "f.qcow2", "qcow2", "disable", "off")
+    p.tool("bitmap", "f.qcow2", "qcow2", "merge", "off", "one")
+    p.run(os.environ["ISOMER"], "disk", "convert", "--bitmaps", "--cluster-size=512", "f.qcow2",
+          "c1.qcow2")
+    p.run("qemu-img", "convert", "--bitmaps", "-O", "qcow2", "f.qcow2", "c2.qcow2")
+    for image in ("c1.qcow2", "c2.qcow2"):
+        if flags(image) != {"one": ["auto"], "off": []} or \
+                theirs(image, "one", 65536) != {48, 49} or \
+                ours(image, "off", 4096) != set(range(48 * 16, 50 * 16)):
+            return f"{image}: {flags(image)}"
+        if sound(image):
+            return sound(image)
+    return None
+
+
 def unaware():
     """Who does not know bitmaps has taken the autoclear bit away: they are leaks."""
     fresh()
@@ -326,6 +368,8 @@ p.case("a writer that does not write", looking)
 p.case("kill -9", killed)
 p.case("resize", resized)
 p.case("snapshots", snapshots)
+p.case("commit, rebase", chain)
+p.case("convert", converted)
 p.case("written by who does not know them", unaware)
 p.case("senseless directory", senseless)
 p.case("bounds", bounds)
