@@ -309,7 +309,7 @@ int q2_header_build(struct q2 *q, uint8_t *buf, size_t size)
     else if (q->h.header_length < Q2_OUR_HEADER)
         q->h.header_length = Q2_OUR_HEADER;
     at = q->h.header_length;
-    r = keep_unknown(q, buf, size);
+    r = at + 8 > size ? -ENOSPC : keep_unknown(q, buf, size); /* a header may fill its cluster */
     if (r < 0)
         return r;
     for (size_t i = 0; i < q->ext.len; i++) {
