@@ -94,9 +94,9 @@ static void line_to_record(const char *line, struct fuzz_image *im)
 
     if (sscanf(line, "base %39s", name) == 1)
         add_record(im, KIND_BASE, base_number(name), NULL, 0);
-    else if (sscanf(line, "seed %lli", (long long *)&number) == 1)
+    else if (sscanf(line, "seed 0x%llx", &number) == 1)
         add_record(im, KIND_SEED, number, NULL, 0);
-    else if (sscanf(line, "size %lli", (long long *)&number) == 1)
+    else if (sscanf(line, "size 0x%llx", &number) == 1)
         add_record(im, KIND_SIZE, number, NULL, 0);
     else if (sscanf(line, "0x%llx %n", &number, &at) == 1 && at && strlen(line + at) <= 8192)
         add_record(im, KIND_PUT, number, bytes, from_hex(line + at, bytes));

@@ -5,7 +5,7 @@
  *
  *     # a comment: what this found
  *     base qcow2-512-snapshot
- *     seed 17
+ *     seed 0x17
  *     size 0x3200
  *     0x18 00ff00ff
  *
