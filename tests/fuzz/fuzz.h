@@ -6,8 +6,8 @@
  *     t_fuzz_NAME seed N                   the input made from seed N
  *     t_fuzz_NAME save N FILE              writes it, to go into the corpus
  *
- * FUZZ_SEED is the seed of the first input made (default: the clock; each next one has the next
- * number), FUZZ_RUNS says how many, FUZZ_SECONDS when to stop, FUZZ_SLOW from how many milliseconds
+ * FUZZ_SEED is the seed of the first input made (default: 1, the clock in the long form; each next
+ * one has the next number), FUZZ_RUNS says how many, FUZZ_SECONDS when to stop, FUZZ_SLOW from how many milliseconds
  * on an input is told of. Whatever goes wrong, a crash too, is a line with the seed.
  *
  * With clang -fsanitize=fuzzer and -DFUZZ_LIBFUZZER (meson setup -Dfuzz=true) the same programs are
