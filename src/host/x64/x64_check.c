@@ -78,7 +78,7 @@ void x64_log_end(struct x64_t1 *t)
 
 /* ---- the abstract machine -------------------------------------------- */
 
-enum { TAGS = 24, /* in one place; a constant can be the operand of many PHIs */
+enum { TAGS = 64, /* in one place; a constant can be the operand of many PHIs */
        SPILL0 = X64_NREGS, PLACE0 = SPILL0 + JIT_SPILLS, SAVED = PLACE0 + IR_MAX_SLOTS,
        PLACES };
 
@@ -143,11 +143,12 @@ _Noreturn static void x64_wrong(const struct x64_checker *c, const struct x64_lo
 
     for (unsigned n = 0; n < g->n; n++)
         base_text_printf(&has, " %%%d", (int)(g->ref[n] - IR_BIAS));
-    ir_print(c->t->f, &text);
+    ir_print(c->t->f, &text); /* longer than a message can be */
+    fputs(text.data, stderr);
     base_bug(__FILE__, __LINE__,
-             "allocation: %s: at %%%d place %u should have %%%d, has%s (how %u, %u)\n%s", what,
+             "allocation: %s: at %%%d place %u should have %%%d, has%s (how %u, %u)", what,
              (int)(e->at - IR_BIAS), place, (int)(want - IR_BIAS), has.data ? has.data : " nothing",
-             g->how, e->how, text.data);
+             g->how, e->how);
 }
 
 /* Is v, a slot's value, in the place, if what is there is treated as how says? */
