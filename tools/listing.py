@@ -179,7 +179,7 @@ def main():
             if args.ir:
                 print(region.ir)
         if not shown:
-            print("no region takes that much of the time")
+            print(f"no region takes that much of the time ({sum(counts.values())} samples)")
 
 
 if __name__ == "__main__":
