@@ -21,6 +21,7 @@ import tempfile
 from pathlib import Path
 
 MOST = 2**32 - 1
+LENGTH = 40
 # Without these a region cannot be compiled at all.
 NEEDED = ("layout", "ssa")
 
@@ -36,11 +37,9 @@ class Command:
         self.good = self.run(self.limit(0))
 
     def limit(self, regions, name=None, rewrites=None):
-        """Numbers are padded: where the guest's stack is must not depend on them."""
-        parts = [f"{regions:010d}"]
-        if name:
-            parts += [name] + ([f"{rewrites:010d}"] if rewrites is not None else [])
-        return ":".join(parts)
+        """Padded to one length: where the guest's stack is must not depend on it."""
+        rest = (f":{name}" if name else "") + (f":{rewrites}" if rewrites is not None else "")
+        return str(regions).zfill(LENGTH - len(rest)) + rest
 
     def run(self, limit):
         self.runs += 1
@@ -61,7 +60,8 @@ class Command:
         text = self.limit(*limit)
         if text not in self.known:
             self.known[text] = self.run(text) != self.good
-            print(f"  {text}: {'fails' if self.known[text] else 'good'}", flush=True)
+            print(f"  {text.lstrip('0') or '0'}: {'fails' if self.known[text] else 'good'}",
+                  flush=True)
         return self.known[text]
 
     def dumped(self, *limit):
@@ -81,7 +81,7 @@ def first(fails, most=MOST):
     """The least n > 0 for which fails(n), if it does for large n and not for 0."""
     low, high = 0, 1
     while high < most and not fails(high):
-        low, high = high, 2 * high
+        low, high = high, min(2 * high, most)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if fails(middle) else (middle, high)
@@ -119,7 +119,8 @@ def bisect(command):
         print(f"found: region {region}, at {where}; pass {name}, before its first rewrite: what the "
               "builder folds there")
     else:
-        rewrite = first(lambda n: command.fails(region, name, n))
+        most = int(dict(command.dumped(region, name)[1]).get(name, MOST))
+        rewrite = first(lambda n: command.fails(region, name, n), most)
         print(f"found: region {region}, at {where}; pass {name}, rewrite {rewrite}")
         show(command, region, name, rewrite)
     if command.run(command.limit(region)) == command.good or \

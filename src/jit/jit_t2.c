@@ -126,7 +126,7 @@ static void dump(struct jit *j, const struct jit_t2_job *job, const struct jit_r
 {
     char letters[8];
     size_t n = 0;
-    if (strchr(j->cfg.dump, 'i')) {
+    if (strchr(j->cfg.dump, 'i') && !j->p->t2->fuel.set) {
         struct base_text text = {0};
         ir_print(job->ir, &text);
         fprintf(j->cfg.dump_file, "; tier 2 region %#llx as formed:\n%s",

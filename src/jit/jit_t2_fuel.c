@@ -66,6 +66,20 @@ static void report(void *ctx, const struct opt_pass *pass, const struct ir_func 
     uint64_t had = pass == fuel->last ? fuel->rewrites : UINT64_MAX;
     fprintf(j->cfg.dump_file, "; pass %s: %llu rewrites\n", pass->name,
             (unsigned long long)(had - f->fuel));
+    fflush(j->cfg.dump_file);
+}
+
+/* Before anything is done with it: that may end in an assertion. */
+static void show_formed(const struct jit *j, const struct jit_t2_job *job)
+{
+    struct base_text text = {0};
+    base_text_printf(&text, "; region %u of tier 2, at %#llx\n", job->number,
+                     (unsigned long long)jit_pc_of_key(job->key));
+    if (strchr(j->cfg.dump, 'i'))
+        ir_print(job->ir, &text);
+    fputs(text.data, j->cfg.dump_file);
+    fflush(j->cfg.dump_file);
+    base_text_free(&text);
 }
 
 void jit_t2_fuel_config(struct jit *j, const struct jit_t2_job *job, struct opt_config *cfg)
@@ -77,8 +91,7 @@ void jit_t2_fuel_config(struct jit *j, const struct jit_t2_job *job, struct opt_
     cfg->rewrites = t->fuel.rewrites;
     if (!j->cfg.dump)
         return;
-    fprintf(j->cfg.dump_file, "; region %u of tier 2, at %#llx\n", job->number,
-            (unsigned long long)jit_pc_of_key(job->key));
+    show_formed(j, job);
     cfg->after = report;
     cfg->ctx = j;
 }
