@@ -44,6 +44,7 @@
     PARAM(t2_blocks, 400, "tier 2: guest basic blocks in a region")           \
     PARAM(t2_good, 8, "tier 2: blocks from a head, beyond which tier 1 is better at integers") \
     PARAM(t2_small, 1, "tier 2: blocks of a loop by itself that are good in any case") \
+    PARAM(t2_good_tree, 12, "tier 2: blocks in it that are good where it has no loop") \
     PARAM(t2_inline, 40, "tier 2: guest instructions of a function inlined")  \
     PARAM(t2_depth, 3, "tier 2: calls inlined in each other")                 \
     PARAM(t2_calls, 64, "tier 2: calls inlined in a region")                  \

@@ -214,7 +214,8 @@ static void verify(const struct ir_func *f)
  * far more than that, having no boxes inside. */
 static bool good_at(const struct t2_graph *g, const struct ir_func *f)
 {
-    if (g->nblocks <= JIT_PARAM_t2_good || g->norder <= JIT_PARAM_t2_small)
+    if (g->nblocks <= JIT_PARAM_t2_good || g->norder <= JIT_PARAM_t2_small ||
+        (!g->cyclic && g->norder <= JIT_PARAM_t2_good_tree))
         return true;
     for (ir_ref r = IR_BIAS; r < f->nins; r++)
         if (ir_is_float(f->ins[r].ty) && ir_ops[f->ins[r].op].flags & IR_F_FLAGS)

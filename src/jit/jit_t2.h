@@ -38,6 +38,14 @@ struct t2_ctx {
     uint64_t callee, ret;
     uint16_t parent;
     uint8_t depth;
+    bool partial;
+};
+
+/* A function that was looked at for inlining. */
+struct t2_probe {
+    uint64_t pc;
+    uint16_t insns; /* of it and of all it calls; 0: not to be inlined */
+    bool partial;   /* only the ways on which it calls nothing but what is inlined */
 };
 
 struct t2_block {
@@ -62,15 +70,18 @@ struct t2_graph {
     uint16_t order[T2_BLOCKS]; /* blocks in reverse post-order */
     unsigned norder;
     bool loop;                 /* the head is one: what cannot reach it is left out */
+    bool cyclic;               /* there is a loop in it */
     uint16_t hash[T2_HASH];    /* instruction by context and pc, +1 */
     struct { uint64_t pc; uint16_t ctx; } start[2 * T2_INSNS];
     unsigned nstarts;
-    struct { uint64_t pc; unsigned insns; } probe[T2_PROBES];
+    struct t2_probe probe[T2_PROBES];
     unsigned nprobes;
 };
 
 /* Finds the region at pc (lock held). NULL, or why there is none. */
 const char *jit_t2_graph(struct t2_graph *g, uint64_t pc);
+/* Does an edge go back from the end of b? */
+bool jit_t2_latch(const struct t2_graph *g, const struct t2_block *b);
 /* Is the instruction at pc in it? */
 bool jit_t2_inside(const struct t2_graph *g, uint64_t pc);
 /* Lifts the instruction at pc to the end of f, IMARK included; with poll, one

@@ -11,6 +11,10 @@
  * An inlined call is the PUT of its link and a JMP; the return compares its target
  * with the address behind the call, which the optimiser mostly sees to be equal,
  * and otherwise leaves by EXIT.
+ *
+ * Of a function that is inlined in part some ways leave the region in its middle. They
+ * do by EXIT.call, as if it were called there: the host's stack of calls then has the
+ * one that was inlined, when the function returns.
  */
 #include "jit/jit_t2.h"
 
@@ -43,12 +47,22 @@ static void leave(struct t2_form *m, unsigned kind, ir_ref target, ir_ref ret)
     ir_emit(m->f, IR_EXIT, IR_NONE, kind, target, ret, 0);
 }
 
-static void jump_or_leave(struct t2_form *m, unsigned to, uint64_t pc)
+/* To pc, which is outside, from instruction i. */
+static void leave_to(struct t2_form *m, const struct t2_insn *i, uint64_t pc)
+{
+    const struct t2_ctx *c = &m->g->ctx[i->ctx];
+    if (c->partial)
+        leave(m, IR_EXIT_CALL, ir_kaddr(m->f, pc), ir_kaddr(m->f, c->ret));
+    else
+        leave(m, IR_EXIT_JUMP, ir_kaddr(m->f, pc), IR_NIL);
+}
+
+static void jump_or_leave(struct t2_form *m, const struct t2_insn *i, unsigned to, uint64_t pc)
 {
     if (to != T2_NONE)
         jump(m, to);
     else
-        leave(m, IR_EXIT_JUMP, ir_kaddr(m->f, pc), IR_NIL);
+        leave_to(m, i, pc);
 }
 
 static void side(struct t2_form *m, ir_ref cond, uint64_t pc)
@@ -58,21 +72,34 @@ static void side(struct t2_form *m, ir_ref cond, uint64_t pc)
 
 /* ---- ends of blocks -------------------------------------------------- */
 
+/* Ends the block by a branch to block to and to an exit to pc: if cond is as said. */
+static void branch_or_leave(struct t2_form *m, const struct t2_insn *i, ir_ref cond, unsigned to,
+                            uint64_t pc, bool leave_if)
+{
+    struct ir_func *f = m->f;
+    ir_ref r = ir_emit(f, IR_BR, IR_NONE, 0, cond, 0, 0);
+    to_block(m, r, leave_if ? 2 : 1, to);
+    ir_ref out = ir_emit(f, IR_BLOCK, IR_NONE, 0, 0, 0, 0);
+    *(leave_if ? &f->ins[r].b : &f->ins[r].c) = out;
+    leave_to(m, i, pc);
+}
+
 static void end_branch(struct t2_form *m, const struct t2_block *b, const struct t2_insn *i,
                        ir_ref cond)
 {
     struct ir_func *f = m->f;
     unsigned next = b->succ[0], taken = b->succ[1];
     uint64_t behind = i->pc + i->len;
-    if (taken == T2_NONE) {
+    bool partial = m->g->ctx[i->ctx].partial; /* and what is not new is left on purpose */
+    if (taken == T2_NONE && next != T2_NONE && partial && i->taken != T2_NONE) {
+        branch_or_leave(m, i, cond, next, i->target, true);
+    } else if (taken == T2_NONE) {
         side(m, cond, i->target);
-        jump_or_leave(m, next, behind);
-    } else if (next == T2_NONE && m->g->block[taken].order <= b->order) {
+        jump_or_leave(m, i, next, behind);
+    } else if (next == T2_NONE && ((partial && i->next != T2_NONE) ||
+                                   m->g->block[taken].order <= b->order)) {
         /* back to a loop's head, or out: the head is what the jump should lead to */
-        ir_ref r = ir_emit(f, IR_BR, IR_NONE, 0, cond, 0, 0);
-        to_block(m, r, 1, taken);
-        f->ins[r].c = ir_emit(f, IR_BLOCK, IR_NONE, 0, 0, 0, 0);
-        leave(m, IR_EXIT_JUMP, ir_kaddr(f, behind), IR_NIL);
+        branch_or_leave(m, i, cond, taken, behind, false);
     } else if (next == T2_NONE) {
         side(m, ir_op2(f, IR_XOR, IR_I1, cond, ir_ki(f, IR_I1, 1)), behind);
         jump(m, taken);
@@ -123,11 +150,11 @@ static void end_block(struct t2_form *m, const struct t2_block *b, const struct 
     if ((i->kind == IR_FLOW_JUMP || i->kind == IR_FLOW_CALL) && w->link_slot >= 0)
         ir_put(f, (unsigned)w->link_slot, ir_kaddr(f, behind));
     switch (i->kind) {
-    case IR_FLOW_NEXT: jump_or_leave(m, b->succ[0], behind); return;
+    case IR_FLOW_NEXT: jump_or_leave(m, i, b->succ[0], behind); return;
     case IR_FLOW_BRANCH: end_branch(m, b, i, w->cond); return;
     case IR_FLOW_JUMP:
         if (i->direct)
-            jump_or_leave(m, b->succ[1], i->target);
+            jump_or_leave(m, i, b->succ[1], i->target);
         else
             leave(m, IR_EXIT_JUMP, w->target, IR_NIL);
         return;
@@ -143,15 +170,6 @@ static void end_block(struct t2_form *m, const struct t2_block *b, const struct 
 }
 
 /* ---- blocks ---------------------------------------------------------- */
-
-/* Does an edge go back from here? */
-static bool is_latch(const struct t2_graph *g, const struct t2_block *b)
-{
-    for (unsigned n = 0; n < 2; n++)
-        if (b->succ[n] != T2_NONE && g->block[b->succ[n]].order <= b->order)
-            return true;
-    return false;
-}
 
 /* With other instructions before it in its block one may fold otherwise than it
  * did when the graph was made. */
@@ -193,7 +211,7 @@ static bool emit_block(struct t2_form *m, unsigned n)
             m->why = "tier 2: region too large";
             return false;
         }
-        if (!jit_t2_lift(g, f, i->pc, last && is_latch(g, b), &w) || !as_before(f, i, &w)) {
+        if (!jit_t2_lift(g, f, i->pc, last && jit_t2_latch(g, b), &w) || !as_before(f, i, &w)) {
             m->why = "tier 2: an instruction folds in two ways";
             return false;
         }
@@ -275,7 +293,7 @@ static bool is_worth_it(const struct t2_graph *g)
     bool worth = g->loop || g->j->cfg.tier2 == JIT_TIER2_ALWAYS;
     for (unsigned k = 0; k < g->norder && !worth; k++) {
         const struct t2_block *b = &g->block[g->order[k]];
-        worth = is_latch(g, b) || g->insn[b->first].ctx;
+        worth = jit_t2_latch(g, b) || g->insn[b->first].ctx;
     }
     return worth;
 }

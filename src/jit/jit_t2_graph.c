@@ -9,7 +9,9 @@
  *   explore   instructions, by (context, pc); those that something else than the
  *             one before leads to are leaders. A small function that was called is
  *             a context of its own (inlined once per call), and its returns lead
- *             to behind the call
+ *             to behind the call. Of a function that calls what cannot be inlined,
+ *             or is long, or is the one that calls, the ways without that are taken:
+ *             half of the calls of a recursive function only return
  *   blocks    from leader to leader
  *   prune     a loop's region is what can reach its head: the loop, whatever is in
  *             it, and nothing behind it. Seen from here a loop around it goes
@@ -89,10 +91,10 @@ static bool fallen_to(const struct t2_graph *g, uint64_t pc)
 struct probe {
     uint64_t todo[JIT_PARAM_t2_inline], seen[JIT_PARAM_t2_inline];
     unsigned ntodo, nseen, insns;
-    bool returns;
+    bool returns, partial;
 };
 
-static unsigned function_size(struct t2_graph *g, uint64_t pc, unsigned depth);
+static const struct t2_probe *function_of(struct t2_graph *g, uint64_t pc, unsigned depth);
 
 static bool probe_push(const struct t2_graph *g, struct probe *p, uint64_t pc)
 {
@@ -104,7 +106,7 @@ static bool probe_push(const struct t2_graph *g, struct probe *p, uint64_t pc)
     return true;
 }
 
-/* Looks at straight code from pc on; false: not to be inlined. */
+/* Looks at straight code from pc on. False: it comes to what cannot be inlined. */
 static bool probe_walk(struct t2_graph *g, struct probe *p, uint64_t pc, unsigned depth)
 {
     scratch_reset(g);
@@ -135,10 +137,10 @@ static bool probe_walk(struct t2_graph *g, struct probe *p, uint64_t pc, unsigne
             scratch_reset(g);
             continue;
         case IR_FLOW_CALL: {
-            unsigned n = direct ? function_size(g, target, depth + 1) : 0;
-            if (n == 0)
+            const struct t2_probe *c = direct ? function_of(g, target, depth + 1) : NULL;
+            if (!c || !c->insns || c->partial)
                 return false;
-            p->insns += n;
+            p->insns += c->insns;
             scratch_reset(g);
             break;
         }
@@ -150,28 +152,29 @@ static bool probe_walk(struct t2_graph *g, struct probe *p, uint64_t pc, unsigne
     }
 }
 
-/* Guest instructions of the function at pc and of all it calls; 0: it is not one
- * to be inlined. */
-static unsigned function_size(struct t2_graph *g, uint64_t pc, unsigned depth)
+/* What there is to know of the function at pc; NULL: nothing. */
+static const struct t2_probe *function_of(struct t2_graph *g, uint64_t pc, unsigned depth)
 {
     for (unsigned i = 0; i < g->nprobes; i++)
         if (g->probe[i].pc == pc)
-            return g->probe[i].insns;
+            return &g->probe[i];
     if (depth >= JIT_PARAM_t2_depth || g->nprobes == T2_PROBES || !entered(g, pc))
-        return 0;
-    unsigned slot = g->nprobes++;
-    g->probe[slot].pc = pc;
-    g->probe[slot].insns = 0; /* so for who calls it while we look */
+        return NULL;
+    struct t2_probe *of = &g->probe[g->nprobes++];
+    *of = (struct t2_probe){.pc = pc}; /* so for who calls it while we look */
     struct probe p = {.todo = {pc}, .ntodo = 1};
     while (p.ntodo)
         if (!probe_walk(g, &p, p.todo[--p.ntodo], depth))
-            return 0;
-    if (!p.returns || p.insns > JIT_PARAM_t2_inline)
-        return 0;
-    return g->probe[slot].insns = p.insns;
+            p.partial = true;
+    if (p.returns && p.insns <= JIT_PARAM_t2_inline) {
+        of->insns = p.insns;
+        of->partial = p.partial;
+    }
+    return of;
 }
 
-/* A context for the call of target that returns to ret; 0: not inlined. */
+/* A context for the call of target that returns to ret; 0: not inlined. Of what is inlined
+ * in part the way out of the region knows one call only. */
 static unsigned inlined(struct t2_graph *g, unsigned parent, uint64_t target, uint64_t ret)
 {
     unsigned depth = g->ctx[parent].depth + 1u;
@@ -180,10 +183,10 @@ static unsigned inlined(struct t2_graph *g, unsigned parent, uint64_t target, ui
     for (unsigned c = parent; c; c = g->ctx[c].parent)
         if (g->ctx[c].callee == target)
             return 0;
-    unsigned size = function_size(g, target, depth - 1);
-    if (size == 0 || g->ninsns + size > g->max_insns)
+    const struct t2_probe *p = function_of(g, target, depth - 1);
+    if (!p || !p->insns || (p->partial && parent) || g->ninsns + p->insns > g->max_insns)
         return 0;
-    g->ctx[g->nctxs] = (struct t2_ctx){target, ret, (uint16_t)parent, (uint8_t)depth};
+    g->ctx[g->nctxs] = (struct t2_ctx){target, ret, (uint16_t)parent, (uint8_t)depth, p->partial};
     return g->nctxs++;
 }
 
@@ -414,6 +417,23 @@ static bool mark_reaching(struct t2_graph *g)
     return closed;
 }
 
+/* Marks what is not inlined, and of what is the blocks from which it returns. */
+static void mark_returning(struct t2_graph *g)
+{
+    bool changed = true;
+    for (unsigned k = 0; k < g->nblocks; k++)
+        g->block[k].reaches = g->insn[g->block[k].first].ctx == 0;
+    while (changed) {
+        changed = false;
+        for (unsigned k = g->norder; k-- > 0;) {
+            struct t2_block *b = &g->block[g->order[k]];
+            for (unsigned n = 0; n < 2 && !b->reaches; n++)
+                if (b->succ[n] != T2_NONE && g->block[b->succ[n]].reaches)
+                    b->reaches = changed = true;
+        }
+    }
+}
+
 /* Takes edges to blocks that do not reach the head out; true if there were any. */
 static bool cut_outside(struct t2_graph *g)
 {
@@ -493,6 +513,14 @@ static bool cut_irreducible(struct t2_graph *g)
 
 /* ---- entry ----------------------------------------------------------- */
 
+bool jit_t2_latch(const struct t2_graph *g, const struct t2_block *b)
+{
+    for (unsigned n = 0; n < 2; n++)
+        if (b->succ[n] != T2_NONE && g->block[b->succ[n]].order <= b->order)
+            return true;
+    return false;
+}
+
 const char *jit_t2_graph(struct t2_graph *g, uint64_t pc)
 {
     g->ninsns = g->nblocks = g->nstarts = g->nprobes = 0;
@@ -516,11 +544,16 @@ const char *jit_t2_graph(struct t2_graph *g, uint64_t pc)
         if (again)
             post_order(g);
         g->loop = g->loop && mark_reaching(g);
-        if (g->loop && cut_outside(g)) {
+        if (!g->loop)
+            mark_returning(g);
+        if (cut_outside(g)) {
             again = true;
             post_order(g);
         }
     }
+    g->cyclic = false;
+    for (unsigned k = 0; k < g->norder; k++)
+        g->cyclic |= jit_t2_latch(g, &g->block[g->order[k]]);
     return NULL;
 }
 

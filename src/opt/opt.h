@@ -17,6 +17,7 @@ struct opt_pass {
     const char *(*run)(struct ir_func *dst, const struct ir_func *src, struct base_arena *arena);
     bool early; /* before state-SSA form; the others need it */
     bool loose; /* may leave blocks that are not reached, for the next pass to drop */
+    bool decided; /* only if there is a branch on a constant */
 };
 /* In the order in which opt_run applies them; ends with an empty entry. */
 extern const struct opt_pass opt_passes[];

@@ -5,19 +5,22 @@
 
 const struct opt_pass opt_passes[] = {
     {"layout", "blocks in reverse post-order, loops contiguous, unreachable ones dropped",
-     opt_layout_pass, true, false},
-    {"peel", "a first round by itself for a loop at the entry", opt_peel_pass, true, false},
-    {"ssa", "slots become values, PHIs where they meet", opt_ssa_pass, true, false},
-    {"gvn", "equal values once, known conditions", opt_gvn_pass, false, true},
-    {"relayout", "layout again: branches may have become jumps", opt_layout_pass, false, false},
-    {"mem", "loads of what memory is known to hold", opt_mem_pass, false, false},
-    {"strip", "string loops many rounds at once", opt_strip_pass, false, false},
-    {"fp", "floats without their boxes", opt_fp_pass, false, false},
-    {"width", "integers as wide as they need to be", opt_width_pass, false, false},
-    {"strength", "cheaper ways to say the same", opt_strength_pass, false, false},
-    {"sink", "what is only put into a slot, behind the join", opt_sink_pass, false, false},
-    {"dce", "what nobody sees is dropped", opt_dce_pass, false, false},
-    {NULL, NULL, NULL, false, false},
+     opt_layout_pass, true, false, false},
+    {"peel", "a first round by itself for a loop at the entry", opt_peel_pass, true, false, false},
+    {"ssa", "slots become values, PHIs where they meet", opt_ssa_pass, true, false, false},
+    {"gvn", "equal values once, known conditions", opt_gvn_pass, false, true, false},
+    {"relayout", "layout again: branches may have become jumps",
+     opt_layout_pass, false, false, false},
+    {"mem", "loads of what memory is known to hold", opt_mem_pass, false, false, false},
+    {"regvn", "gvn again: conditions known by what memory holds", opt_gvn_pass, false, true, true},
+    {"relayout2", "and layout", opt_layout_pass, false, false, true},
+    {"strip", "string loops many rounds at once", opt_strip_pass, false, false, false},
+    {"fp", "floats without their boxes", opt_fp_pass, false, false, false},
+    {"width", "integers as wide as they need to be", opt_width_pass, false, false, false},
+    {"strength", "cheaper ways to say the same", opt_strength_pass, false, false, false},
+    {"sink", "what is only put into a slot, behind the join", opt_sink_pass, false, false, false},
+    {"dce", "what nobody sees is dropped", opt_dce_pass, false, false, false},
+    {NULL, NULL, NULL, false, false, false},
 };
 
 const struct opt_pass *opt_find(const char *name)
@@ -95,11 +98,19 @@ static bool opt_wanted(const struct opt_config *cfg, const struct opt_pass *p, b
     return !(cfg->skip >> (p - opt_passes) & 1);
 }
 
+/* Is there a branch whose condition is a constant? */
+static bool opt_decided(const struct ir_func *f)
+{
+    for (ir_ref r = IR_BIAS; r < f->nins; r++)
+        if (f->ins[r].op == IR_BR && ir_is_const(f->ins[r].a)) return true;
+    return false;
+}
+
 const char *opt_run(struct opt *o, const struct ir_func *src, const struct opt_config *cfg,
                     struct ir_func **out)
 {
     unsigned which = 0;
-    bool loose = false;
+    bool loose = false, decided = false;
 
     for (const struct opt_pass *p = opt_passes; p->name; p++) {
         struct ir_func *dst = o->f[which];
@@ -107,6 +118,8 @@ const char *opt_run(struct opt *o, const struct ir_func *src, const struct opt_c
         const char *why;
 
         if (!opt_wanted(cfg, p, loose))
+            continue;
+        if (p->decided && !decided && !(decided = opt_decided(src)))
             continue;
         ir_func_reset(dst);
         dst->sample = cfg->sample;

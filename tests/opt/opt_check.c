@@ -73,7 +73,7 @@ static bool oc_all(struct oc *x, struct opt *o)
     if (!oc_run(x, o, 0)) return false;
     for (const struct opt_pass *p = opt_passes; p->name; p++, n++) {
         all |= (uint64_t)1 << n;
-        if (strcmp(p->name, "relayout") == 0) relayout |= (uint64_t)1 << n;
+        if (strncmp(p->name, "relayout", 8) == 0) relayout |= (uint64_t)1 << n;
     }
     for (unsigned k = 0; k < n; k++) {
         if (opt_passes[k].early) continue;
