@@ -72,8 +72,8 @@ class Command:
         text = text[max(start, 0):]
         passes = re.findall(r"^; pass (\w+): (\d+) rewrites", text, re.M)
         where = re.search(r"; region \d+ of tier 2, at (0x[0-9a-f]+)", text)
-        functions = re.split(r"^(?=func )", text, flags=re.M)[1:]
-        ir = functions[-1].split("\n; ")[0] if functions else ""
+        done = "\n; tier 2 region " in text  # else what it was formed as is all there is
+        ir = text.rpartition("\nfunc ")[2].split("\n; ")[0] if done else ""
         return where[1] if where else "an unknown place", passes, ir
 
 
@@ -101,6 +101,9 @@ def find_pass(command, region):
 
 def show(command, region, name, rewrite):
     ir = [command.dumped(region, name, n)[2].splitlines() for n in (rewrite - 1, rewrite)]
+    if not all(ir):
+        print("the compile ends before there is code: see its IR with ISOMER_DUMP=i and isomer ir opt")
+        return
     print("\n".join(difflib.unified_diff(*ir, f"{name}:{rewrite - 1}", f"{name}:{rewrite}",
                                          lineterm="", n=4)))
 
