@@ -235,8 +235,10 @@ static const char *request(struct jit_vcpu *v, struct jit_t2_key *k, uint64_t ta
     uint64_t ns = base_thread_cpu_ns() - start;
     j->stats.t2_form_ns += ns;
     t->useless_ns += why ? ns : 0;
-    if (!why && target && !jit_t2_inside(&t->graph, target))
-        return "exit that would stay one"; /* and that costs no try */
+    if (!why && target && !jit_t2_inside(&t->graph, target)) {
+        k->stays++; /* no try, but not for ever: a region has many exits */
+        return "exit that would stay one";
+    }
     k->tries++;
     if (why)
         return why;
@@ -340,7 +342,8 @@ uint32_t jit_t2_exit_hot(struct jit_vcpu *v, uint64_t key, uint64_t target)
     uint32_t n = NEVER;
     if (k->pending || j->p->t2->njobs >= JIT_PARAM_t2_queue || spent(j))
         n = SOON;
-    else if (r && r->tier == 2 && k->tries < JIT_PARAM_t2_tries && !jit_t2_dry(j->p->t2))
+    else if (r && r->tier == 2 && k->stays < JIT_PARAM_t2_tries &&
+             k->tries < JIT_PARAM_t2_tries && !jit_t2_dry(j->p->t2))
         why = request(v, k, jit_pc_of_key(target));
     if (why)
         jit_gave_up(j, 2, why);

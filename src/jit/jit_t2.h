@@ -124,6 +124,7 @@ struct jit_t2_fuel {
 struct jit_t2_key {
     uint64_t key;         /* 0: free */
     uint8_t tries;        /* regions made, or given up */
+    uint8_t stays;        /* exits for which it was looked at anew, and would have stayed */
     uint8_t entries;      /* times that a counter of its entries has run out */
     bool pending;         /* a job is on its way */
 };
