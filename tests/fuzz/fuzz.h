@@ -7,8 +7,9 @@
  *     t_fuzz_NAME save N FILE              writes it, to go into the corpus
  *
  * FUZZ_SEED is the seed of the first input made (default: 1, the clock in the long form; each next
- * one has the next number), FUZZ_RUNS says how many, FUZZ_SECONDS when to stop, FUZZ_SLOW from how many milliseconds
- * on an input is told of. Whatever goes wrong, a crash too, is a line with the seed.
+ * one has the next number), FUZZ_RUNS says how many, FUZZ_SECONDS when to stop, FUZZ_SLOW from
+ * how many milliseconds on an input is told of. Whatever goes wrong, a crash too, is a line with
+ * the seed.
  *
  * With clang -fsanitize=fuzzer and -DFUZZ_LIBFUZZER (meson setup -Dfuzz=true) the same programs are
  * libFuzzer targets, which find their way by coverage.

@@ -369,6 +369,8 @@ static void shown(void)
     check("the status of a thread has its own blocked signals", good != NULL);
     signal(SIGUSR1, on_alarm);
     signal(SIGFPE, on_alarm);
+    signal(SIGINT, SIG_DFL); /* a shell's background jobs ignore them */
+    signal(SIGQUIT, SIG_DFL);
     signal(SIGTRAP, SIG_IGN);
     all = status_value("/proc/self/status", "SigCgt", 16);
     check("signals caught", (all & 0xffff) == caught);
