@@ -91,14 +91,20 @@ static bool inside(const struct check *c, uint64_t off, uint64_t len)
 
 /* ---- entries that name nothing --------------------------------------- */
 
-/* The last sector of a compressed cluster may stick out of the file: only its begin is data. */
-static void packed_inside(const struct check *c, uint64_t entry, uint64_t *off, uint64_t *len)
+/* A compressed cluster whose last sectors are in clusters that are not there yet: whoever gets
+ * those would share them. *fits: the entry without these sectors, which have no data. */
+static bool packed_too_long(const struct check *c, uint64_t entry, uint64_t *fits)
 {
-    uint64_t end = c->clusters << c->q->cluster_bits;
+    unsigned shift = 62 - (c->q->cluster_bits - 8);
+    uint64_t end = c->clusters << c->q->cluster_bits, off, len, sectors;
 
-    q2_packed_range(c->q, entry, off, len);
-    if (*off < end && *off + *len > end)
-        *len = end - *off;
+    q2_packed_range(c->q, entry, &off, &len);
+    if (off >= end || off + len <= end)
+        return false;
+    sectors = (end - (off & ~UINT64_C(511))) / 512 - 1;
+    *fits = (entry & (Q2_COMPRESSED | Q2_COPIED)) | sectors << shift |
+            (entry & ((UINT64_C(1) << shift) - 1));
+    return true;
 }
 
 static bool in_metadata(const struct check *c, uint64_t off, uint64_t len)
@@ -114,7 +120,7 @@ static const char *entry_fault(const struct check *c, uint64_t cluster, uint64_t
                                uint64_t bitmap)
 {
     struct q2 *q = c->q;
-    uint64_t off = entry & Q2_OFFSET_MASK, len = q->cluster_size;
+    uint64_t off = entry & Q2_OFFSET_MASK, len = q->cluster_size, fits;
 
     if (!q2_entry_ok(q, cluster, entry, bitmap))
         return "makes no sense";
@@ -123,8 +129,10 @@ static const char *entry_fault(const struct check *c, uint64_t cluster, uint64_t
     if (q->data != q->file)
         return (off || entry & Q2_COPIED) && off != cluster << q->cluster_bits
                    ? "names another cluster's place in the data file" : NULL;
+    if ((entry & Q2_COMPRESSED) && packed_too_long(c, entry, &fits))
+        return "says that its compressed data goes on behind the end of the file";
     if (entry & Q2_COMPRESSED)
-        packed_inside(c, entry, &off, &len);
+        q2_packed_range(q, entry, &off, &len);
     else if (!off)
         return NULL;
     if (!inside(c, off, len))
@@ -137,8 +145,14 @@ static const char *entry_fault(const struct check *c, uint64_t cluster, uint64_t
 static void entry_mend(const struct check *c, uint64_t cluster, uint64_t *entry, uint64_t *bitmap)
 {
     const struct q2 *q = c->q;
-    uint64_t plain = *entry & ~L2_RESERVED;
+    uint64_t plain = *entry & ~L2_RESERVED, fits;
 
+    if (q->data == q->file && (*entry & Q2_COMPRESSED) &&
+        q2_entry_ok(c->q, cluster, *entry, *bitmap) && packed_too_long(c, *entry, &fits) &&
+        !entry_fault(c, cluster, fits, *bitmap)) {
+        *entry = fits;
+        return;
+    }
     if (!(*entry & Q2_COMPRESSED) && plain != *entry &&
         !entry_fault(c, cluster, plain, *bitmap)) {
         *entry = plain;
@@ -163,7 +177,7 @@ static void use_entry(struct check *c, uint64_t entry, struct l2_facts *f)
     uint64_t off = entry & Q2_OFFSET_MASK, len;
 
     if (entry & Q2_COMPRESSED) {
-        packed_inside(c, entry, &off, &len);
+        q2_packed_range(q, entry, &off, &len);
         use(c, off, len, "a compressed cluster");
         c->r->compressed += f->active;
         c->r->allocated += f->active;

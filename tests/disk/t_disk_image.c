@@ -369,6 +369,15 @@ static void test_entries(void)
     repaired(l2_off() + 20 * 8, (UINT64_C(1) << 40) | copied, 1, "data behind the end of the file");
     filled((struct disk_create_options){0});
     repaired(l2_off() + 20 * 8, (UINT64_C(77) << 9) | copied, 1, "data that is at no cluster");
+    create(64 * MIB, (struct disk_create_options){0});
+    run("qemu-io -f qcow2 -c 'write -c -P 0x5a 0 64k' i.qcow2");
+    put_word(l2_off(), word(l2_off()) | UINT64_C(0xff) << 54);
+    result(check(DISK_REPAIR_NONE).corruptions == 1 &&
+               check(DISK_REPAIR_ALL).corruptions_fixed == 1 &&
+               !run("qemu-io -f qcow2 -c 'read -P 0x5a 0 64k' -c 'write -P 1 1M 1M' i.qcow2") &&
+               !check(DISK_REPAIR_NONE).corruptions && !run("qemu-img check i.qcow2"),
+           "compressed data that goes on behind the end of the file");
+
     filled((struct disk_create_options){0});
     put_word(word(40), word(word(40)) | 6);
     put_word(l2_off(), word(l2_off()) | 6);
