@@ -87,6 +87,19 @@ struct ir_ins {
 
 /* CMP (integers) and FCMP (quiet unless IR_FCMP_SIGNAL is or-ed in) */
 enum ir_cc { IR_EQ, IR_NE, IR_LTS, IR_LES, IR_GTS, IR_GES, IR_LTU, IR_LEU, IR_GTU, IR_GEU };
+/* cc of a CMP whose operands are exchanged; cc that holds when this one does not. */
+static inline unsigned ir_cc_swapped(unsigned cc)
+{
+    static const uint8_t to[] = {IR_EQ,  IR_NE,  IR_GTS, IR_GES, IR_LTS,
+                                 IR_LES, IR_GTU, IR_GEU, IR_LTU, IR_LEU};
+    return to[cc];
+}
+static inline unsigned ir_cc_opposite(unsigned cc)
+{
+    static const uint8_t to[] = {IR_NE,  IR_EQ,  IR_GES, IR_GTS, IR_LES,
+                                 IR_LTS, IR_GEU, IR_GTU, IR_LEU, IR_LTU};
+    return to[cc];
+}
 enum { IR_FCMP_SIGNAL = 16 }; /* FCMP uses EQ, LTS, LES; any NaN raises NV */
 
 /* rounding mode in aux & 7 (RISC-V numbering) of FADD..FMA, FCVT*, FROUND */

@@ -182,12 +182,10 @@ static ir_ref ir_fold_muldiv(struct ir_func *f, uint32_t head, ir_ref a, ir_ref 
 /* An i1 that is the opposite of a. */
 static ir_ref ir_fold_not1(struct ir_func *f, uint32_t head, ir_ref a, ir_ref one)
 {
-    static const uint8_t opposite[] = {IR_NE,  IR_EQ,  IR_GES, IR_GTS, IR_LES,
-                                       IR_LTS, IR_GEU, IR_GTU, IR_LEU, IR_LTU};
     const struct ir_ins *i = &f->ins[a];
 
     if (i->op == IR_CMP)
-        return ir_cse(f, ir_head(IR_CMP, IR_I1, opposite[i->aux]), i->a, i->b, 0, 0);
+        return ir_cse(f, ir_head(IR_CMP, IR_I1, ir_cc_opposite(i->aux)), i->a, i->b, 0, 0);
     if (i->op == IR_XOR && ir_is_k(f, i->b, 1)) return i->a;
     return ir_cse(f, head, a, one, 0, 0);
 }
@@ -369,8 +367,6 @@ static ir_ref ir_fold_cmp_k(struct ir_func *f, unsigned cc, ir_ref a, ir_ref b)
 
 static ir_ref ir_fold_cmp(struct ir_func *f, unsigned cc, ir_ref a, ir_ref b)
 {
-    static const uint8_t swapped[] = {IR_EQ,  IR_NE,  IR_GTS, IR_GES, IR_LTS,
-                                      IR_LES, IR_GTU, IR_GEU, IR_LTU, IR_LEU};
     /* conditions that hold for equal operands */
     enum { REFLEXIVE = 1 << IR_EQ | 1 << IR_LES | 1 << IR_GES | 1 << IR_LEU | 1 << IR_GEU };
 
@@ -380,7 +376,7 @@ static ir_ref ir_fold_cmp(struct ir_func *f, unsigned cc, ir_ref a, ir_ref b)
 
         a = b;
         b = t;
-        cc = swapped[cc];
+        cc = ir_cc_swapped(cc);
     }
     if (ir_kb(f, b) && !ir_is_const(a)) return ir_fold_cmp_k(f, cc, a, b);
     return ir_cse(f, ir_head(IR_CMP, IR_I1, cc), a, b, 0, 0);

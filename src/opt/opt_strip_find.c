@@ -209,26 +209,6 @@ static bool opt_said_by(struct opt_find *x, unsigned cc, ir_ref a, ir_ref b)
 
 /* ---- limits ---------------------------------------------------------- */
 
-static unsigned opt_swapped(unsigned cc)
-{
-    static const uint8_t to[] = {[IR_EQ] = IR_EQ,   [IR_NE] = IR_NE,   [IR_LTS] = IR_GTS,
-                                 [IR_LES] = IR_GES, [IR_GTS] = IR_LTS, [IR_GES] = IR_LES,
-                                 [IR_LTU] = IR_GTU, [IR_LEU] = IR_GEU, [IR_GTU] = IR_LTU,
-                                 [IR_GEU] = IR_LEU};
-
-    return to[cc];
-}
-
-static unsigned opt_opposite(unsigned cc)
-{
-    static const uint8_t to[] = {[IR_EQ] = IR_NE,   [IR_NE] = IR_EQ,   [IR_LTS] = IR_GES,
-                                 [IR_LES] = IR_GTS, [IR_GTS] = IR_LES, [IR_GES] = IR_LTS,
-                                 [IR_LTU] = IR_GEU, [IR_LEU] = IR_GTU, [IR_GTU] = IR_LEU,
-                                 [IR_GEU] = IR_LTU};
-
-    return to[cc];
-}
-
 /* The loop goes on while x cc y, both of which are forms. */
 static bool opt_limit_by(struct opt_strip *l, unsigned cc, struct opt_form x, struct opt_form y)
 {
@@ -241,7 +221,7 @@ static bool opt_limit_by(struct opt_strip *l, unsigned cc, struct opt_form x, st
         if (!x.step) {
             x = y;
             y = swap;
-            cc = opt_swapped(cc);
+            cc = ir_cc_swapped(cc);
         }
         bool up = cc == IR_LTS || cc == IR_LES || cc == IR_LTU || cc == IR_LEU;
 
@@ -261,7 +241,7 @@ static bool opt_condition(struct opt_find *x, ir_ref cond, bool goes_on)
     if (opt_from_outside(x->l, cond)) return true; /* as it was in the rounds before */
     if (i->op == IR_XOR && ir_is_k(f, i->b, 1)) return opt_condition(x, i->a, !goes_on);
     if (i->op != IR_CMP) return false;
-    cc = goes_on ? i->aux : opt_opposite(i->aux);
+    cc = goes_on ? i->aux : ir_cc_opposite(i->aux);
     if (opt_form_of(x->l, i->a, &a) && opt_form_of(x->l, i->b, &b))
         return opt_limit_by(x->l, cc, a, b);
     return opt_said_by(x, cc, i->a, i->b);
