@@ -260,7 +260,8 @@ void jit_link(struct jit *j, uint32_t exit, struct jit_region *to)
     j->stats.links++;
 }
 
-void jit_link_new(struct jit *j, const struct jit_region *r)
+/* Links r's exits whose targets are there already. */
+static void link_new(struct jit *j, const struct jit_region *r)
 {
     for (uint32_t i = 0; i < r->nexits; i++) {
         const struct jit_exit *e = exit_at(j, r->exit_first + i);
@@ -293,7 +294,8 @@ void jit_unlink(struct jit *j, struct jit_region *to)
     to->in_links = JIT_NO_EXIT;
 }
 
-void jit_relink(struct jit *j, struct jit_region *old, struct jit_region *to)
+/* Exits and lookups that led to old lead to its successor. */
+static void relink(struct jit *j, struct jit_region *old, struct jit_region *to)
 {
     uint32_t n = old->in_links;
     jit_unlink(j, old);
@@ -302,4 +304,14 @@ void jit_relink(struct jit *j, struct jit_region *old, struct jit_region *to)
         jit_link(j, n, to);
         n = next;
     }
+}
+
+void jit_take_place(struct jit *j, struct jit_region *r, struct jit_region *old)
+{
+    jit_region_publish(j, r);
+    if (old) {
+        relink(j, old, r);
+        jit_replace(j, old);
+    }
+    link_new(j, r);
 }

@@ -381,11 +381,10 @@ static inline bool jit_in_cache(const struct jit *j, uint64_t pc)
 struct jit_region *jit_install(struct jit *j, uint64_t key, const struct jit_code *c,
                                const struct jit_formed *d);
 void jit_link(struct jit *j, uint32_t exit, struct jit_region *to);
-/* Links r's exits whose targets are there already. */
-void jit_link_new(struct jit *j, const struct jit_region *r);
 void jit_unlink(struct jit *j, struct jit_region *to);
-/* Exits and lookups that led to old lead to its successor (lock held). */
-void jit_relink(struct jit *j, struct jit_region *old, struct jit_region *to);
+/* Publishes and links r, which has just been installed, in the place of old (of the same key, is
+ * forgotten) unless that is NULL (lock held). */
+void jit_take_place(struct jit *j, struct jit_region *r, struct jit_region *old);
 
 /* ---- jit_run.c --------------------------------------------------------- */
 

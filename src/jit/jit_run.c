@@ -198,12 +198,7 @@ struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t 
         r->once = jit_ir_once(f, j->cfg.guest);
     }
     r->nguest = (uint16_t)f->nguest;
-    jit_region_publish(j, r);
-    if (old) {
-        jit_relink(j, old, r);
-        jit_replace(j, old);
-    }
-    jit_link_new(j, r);
+    jit_take_place(j, r, old);
     j->stats.ir_ins += f->nins - IR_BIAS;
     if (base_unlikely(sample.on))
         sample_end(j, &sample, f->nguest);

@@ -154,12 +154,7 @@ static bool install(struct jit *j, struct jit_t2_job *job)
         base_vec_push(&j->p->irs, r->ir);
         r->once = jit_ir_once(t->out, j->cfg.guest);
     }
-    jit_region_publish(j, r);
-    if (old) {
-        jit_relink(j, old, r);
-        jit_replace(j, old);
-    }
-    jit_link_new(j, r);
+    jit_take_place(j, r, old);
     j->stats.t2_regions++;
     j->stats.t2_insns += r->nguest;
     j->stats.t2_bytes += r->hot_len;
