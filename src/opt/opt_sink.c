@@ -128,11 +128,11 @@ static ir_ref opt_sink_same(const struct opt_sink *x, ir_ref r, unsigned depth)
         const struct ir_ins *o = &f->ins[p];
         uint32_t n = 0;
 
-        if (p == r || o->b != i->b || o->ty != ty || !opt_sink_stays(x, p)) continue;
+        if (p == r || o->b != i->b || o->ty != ty) continue;
         while (n < i->b && f->extra[o->a + 2 * n] == f->extra[i->a + 2 * n] &&
                f->extra[o->a + 2 * n + 1] == opt_sink_operand(f, i, n, depth))
             n++;
-        if (n == i->b) return p;
+        if (n == i->b && opt_sink_stays(x, p)) return p;
     }
     return IR_NIL;
 }
