@@ -255,23 +255,32 @@ static bool inflate_begin(struct contexts *c, const void *in, size_t in_len, voi
     r = isal_inflate_stateless(s);
     return (r == ISAL_OUT_OVERFLOW || r == ISAL_DECOMP_OK) && !s->avail_out;
 }
+enum { STOPS_FAST = true };
 #else
 static bool inflate_begin(struct contexts *c, const void *in, size_t in_len, void *out, size_t want)
 {
-    return false;
+    return !zlib_unpack(DISK_ZLIB, in, in_len, out, want);
 }
+enum { STOPS_FAST = false };
 #endif
 
 /* Close to the end libdeflate is faster with all of it. Zstd has one block for a cluster: nothing
- * of it is there before all of it is. */
+ * of it is there before all of it is.
+ *
+ * A stream that breaks off has what comes before that in either order, so that what can be read of
+ * it does not depend on what was read before. */
 ssize_t disk_decompress_begin(int type, const void *in, size_t in_len, void *out, size_t n,
                               size_t want)
 {
+    bool first = STOPS_FAST && want < n - n / 8;
     int r;
 
-    if (type == DISK_ZLIB && want < n - n / 8 &&
-        inflate_begin(contexts(), in, in_len, out, want))
+    if (type == DISK_ZLIB && first && inflate_begin(contexts(), in, in_len, out, want))
         return (ssize_t)want;
     r = disk_decompress(type, in, in_len, out, n);
-    return r < 0 ? r : (ssize_t)n;
+    if (!r)
+        return (ssize_t)n;
+    if (type == DISK_ZLIB && !first && inflate_begin(contexts(), in, in_len, out, want))
+        return (ssize_t)want;
+    return r;
 }

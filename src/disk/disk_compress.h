@@ -29,8 +29,8 @@ bool disk_looks_random(const void *in, size_t n);
 int disk_decompress(int type, const void *in, size_t in_len, void *out, size_t n);
 
 /* The same for who only wants the first `want` bytes of n: stops there if that saves anything.
- * Returns how many bytes of out are filled, at least want; -EIO as above, where damage behind what
- * was wanted may not be noticed. */
+ * Returns how many bytes of out are filled, at least want; -EIO: not as much can be had. Damage
+ * behind what was wanted does not matter, whether it was noticed or not. */
 ssize_t disk_decompress_begin(int type, const void *in, size_t in_len, void *out, size_t n,
                               size_t want);
 

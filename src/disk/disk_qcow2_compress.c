@@ -10,6 +10,10 @@
  * name. Who comes for a name that is still known decompresses and keeps all of it. So requests all
  * over a disk larger than the cache, or one pass over it, neither pay for what nobody reads nor
  * drive out what is read often.
+ *
+ * What of a damaged cluster can be read is what comes before the place where its stream breaks off,
+ * in whatever pieces and order it is read; only asking for what is behind is an error. Deflate has
+ * no checksum: most damage breaks nothing off, and no reader can know of it.
  */
 #include "disk/disk_compress.h"
 #include "disk/disk_qcow2.h"
@@ -131,22 +135,39 @@ void q2_cache_forget(struct q2_cache *c, uint64_t key)
 
 /* ---- reading --------------------------------------------------------- */
 
-/* Decompresses as much as is asked for, or all if it is to be kept; a whole cluster goes where it
- * is wanted at once. */
-static int unpack(struct q2 *q, uint64_t entry, const uint8_t *in, size_t packed, size_t skip,
-                  size_t len, struct disk_slice s, bool keep)
+/* All of the cluster, for the cache, too. */
+static int unpack_and_keep(struct q2 *q, uint64_t entry, const uint8_t *in, size_t packed,
+                           size_t skip, size_t len, struct disk_slice s)
+{
+    uint8_t *out = base_alloc(q->cluster_size);
+    int r = disk_decompress(q->h.compression, in, packed, out, q->cluster_size);
+
+    if (!r)
+        disk_slice_put(s, out + skip, len);
+    free(r < 0 ? out : cache_put(q->cache, entry, out));
+    return r;
+}
+
+/* As much as is asked for; a whole cluster goes where it is wanted at once. */
+static int unpack_part(struct q2 *q, const uint8_t *in, size_t packed, size_t skip, size_t len,
+                       struct disk_slice s)
 {
     size_t size = q->cluster_size;
-    uint8_t *flat = len == size && !keep ? disk_slice_flat(s, len) : NULL;
-    uint8_t *out = keep ? base_alloc(size) : flat ? flat : disk_scratch(DISK_SCRATCH_OUT, size);
-    ssize_t n = disk_decompress_begin(q->h.compression, in, packed, out, size,
-                                      keep ? size : skip + len);
+    uint8_t *flat = len == size ? disk_slice_flat(s, len) : NULL;
+    uint8_t *out = flat ? flat : disk_scratch(DISK_SCRATCH_OUT, size);
+    ssize_t n = disk_decompress_begin(q->h.compression, in, packed, out, size, skip + len);
 
     if (n >= 0 && !flat)
         disk_slice_put(s, out + skip, len);
-    if (keep)
-        free(n < 0 ? out : cache_put(q->cache, entry, out));
     return n < 0 ? (int)n : 0;
+}
+
+static int unpack(struct q2 *q, uint64_t entry, const uint8_t *in, size_t packed, size_t skip,
+                  size_t len, struct disk_slice s, bool keep)
+{
+    if (keep && !unpack_and_keep(q, entry, in, packed, skip, len, s))
+        return 0;
+    return unpack_part(q, in, packed, skip, len, s);
 }
 
 int q2_read_packed(struct q2 *q, uint64_t entry, size_t skip, size_t len, struct disk_slice s)

@@ -158,6 +158,27 @@ static bool damaged_part(int type, unsigned rounds)
     return true;
 }
 
+/* A stream that breaks off: what comes before is there, however much is asked for first. */
+static bool breaks_off(void)
+{
+    static uint8_t in[N], packed[N], out[N];
+    size_t n, k;
+
+    fill(in, N, 1, 5);
+    for (size_t i = 0; i < N; i += 3) /* so that there are many blocks */
+        in[i] = (uint8_t)(i * i >> 7);
+    n = disk_compress(DISK_ZLIB, in, N, packed, sizeof packed) * 63 / 64;
+    if (disk_decompress(DISK_ZLIB, packed, n, out, N) != -EIO)
+        return false;
+    for (k = N; k && disk_decompress_begin(DISK_ZLIB, packed, n, out, N, k) < 0; k -= 512)
+        ;
+    for (size_t i = 512; i <= k; i += 512)
+        if (disk_decompress_begin(DISK_ZLIB, packed, n, out, N, i) < (ssize_t)i ||
+            memcmp(in, out, i) != 0)
+            return false;
+    return k > N - N / 8 && k < N;
+}
+
 /* Nothing that deflate would make smaller is taken for random. */
 static bool random_looks(void)
 {
@@ -216,6 +237,7 @@ int main(void)
     result("QEMU's parameters", "deflate", from_zlib(0, N));
     result("more in it than asked for", "deflate", from_zlib(0, N - 512));
     result("its last byte cut off", "deflate", from_zlib(1, N - 512));
+    result("breaks off", "deflate", breaks_off());
     result("what looks random", "deflate", random_looks());
     result("from four threads", "all", threads());
     return failures != 0;
