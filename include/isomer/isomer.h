@@ -56,6 +56,7 @@ struct isomer_run_options {
     enum isomer_engine engine; /* who executes */
     bool stats;                /* print counters to stderr when the program ends */
     bool no_link;              /* leave region exits unpatched: each returns to the dispatcher */
+    const char *translations;  /* --translations: where they are kept, "off"; NULL: default */
     const char *tier2;         /* --tier2: when hot code is optimised; NULL: the default */
     bool test_deopt;           /* take every exit and fault through its state map */
     bool test_ra;              /* random register allocation */
@@ -96,6 +97,17 @@ int isomer_run(const struct isomer_run_options *options, int argc, char **argv, 
  * The program is not run. Returns an exit status. */
 int isomer_explain(const struct isomer_run_options *options, const char *program,
                    const char *where, FILE *out);
+
+struct isomer_translations {
+    char dir[4096];            /* where translations are stored; "": nowhere */
+    unsigned files;            /* how many files there are, */
+    uint64_t bytes, room;      /* what they take, and what they may */
+    const char *why;           /* why none are stored or used; NULL: they are */
+};
+
+/* Where the translations of this user's programs are stored, if translations is what it is in
+ * isomer_run_options. Makes the directory if there is none. */
+void isomer_translations(const char *translations, struct isomer_translations *out);
 
 struct isomer_ir_options {
     const char *guest;      /* whose slots the text names: "rv64"; NULL or "none": s0, s1, ... */

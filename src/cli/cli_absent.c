@@ -25,6 +25,13 @@ __attribute__((weak)) int isomer_explain(const struct isomer_run_options *option
     return cli_absent("explaining programs");
 }
 
+__attribute__((weak)) void isomer_translations(const char *translations,
+                                               struct isomer_translations *out)
+{
+    (void)translations;
+    *out = (struct isomer_translations){.why = "running programs is not in this build"};
+}
+
 __attribute__((weak)) int isomer_ir_tool(const struct isomer_ir_options *options,
                                          const char *verb, const char *file, FILE *out)
 {

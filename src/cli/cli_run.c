@@ -20,6 +20,8 @@ int cli_read_environment(struct cli_args *args)
 
     args->run.dump_file = secure_getenv("ISOMER_DUMP_FILE");
     args->run.tier2_fuel = secure_getenv("ISOMER_T2_FUEL");
+    if (!args->run.translations)
+        args->run.translations = secure_getenv("ISOMER_TRANSLATIONS");
     if (!args->run.sysroot) {
         const char *dir = secure_getenv("ISOMER_SYSROOT");
 

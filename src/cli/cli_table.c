@@ -52,6 +52,10 @@ static const struct cli_option run_options[] = {
      "Run generated code and the interpreter side by side and stop at the first difference."},
     {"no-link", 0, CLI_FLAG, RUN(no_link), 0, NULL,
      "Do not link regions to each other: every exit returns to the dispatcher."},
+    {"translations", 0, CLI_STRING, RUN(translations), 0, "DIR|off",
+     "Keep translations of the program's files in DIR for the next run, or nowhere. The default is "
+     "/dev/shm/isomer-UID: memory, gone at the next boot. A directory that others may write to is "
+     "not used."},
     {"tier2", 0, CLI_STRING, RUN(tier2), 0, "off|on|sync|always",
      "When hot code is optimised: never, on a thread of its own (the default), by the thread that "
      "runs it, or (a test mode) everything at once."},
@@ -160,6 +164,10 @@ const struct cli_command cli_commands[] = {
 
 const struct cli_note cli_environment[] = {
     {"ISOMER_SYSROOT", "The same as -L, also when the kernel starts isomer (isomer binfmt)."},
+    {"ISOMER_TRANSLATIONS", "The same as --translations, also when the kernel starts isomer."},
+    {"ISOMER_TRANSLATIONS_CHECK",
+     "If set: everything is translated all the same and compared with what was kept. A difference "
+     "ends the program with a message."},
     {"ISOMER_DUMP",
      "Letters of the stages to print as text: g guest code, i IR as lifted, o IR as given to "
      "the code generator, h host code."},

@@ -147,7 +147,10 @@ enum jit_reloc_kind {
     JIT_RELOC_PC32_HOT,     /* the same: a counter has run out */
     JIT_RELOC_PC32_REGION,  /* rel32 to this region's own entry */
     JIT_RELOC_ABS64_GUEST,  /* 64-bit guest address (value already there) */
-    JIT_RELOC_ABS32_GUEST   /* the same in 32 bits, zero-extended */
+    JIT_RELOC_ABS32_GUEST,  /* the same in 32 bits, zero-extended */
+    JIT_RELOC_COUNTER,      /* displacement of the counter of the guest address addend bytes
+                             * from the region's (value already there), see jit_hot_at */
+    JIT_RELOC_COUNT
 };
 struct jit_reloc {
     uint32_t off;      /* of the field, in its section */
@@ -175,6 +178,7 @@ struct jit_exit_out {
 struct jit_point {
     uint32_t off;
     uint8_t section;
+    uint8_t unused; /* 0: stored as it is */
     uint16_t map;
 };
 
@@ -328,6 +332,8 @@ struct jit_config {
     enum jit_tier2 tier2;
     const char *t2_fuel;       /* how far tier 2 goes, see jit_t2_fuel.c; NULL: no limit */
     bool no_link;              /* every exit returns to the run loop */
+    bool store;                /* keep and use stored translations, where that makes sense */
+    bool store_check;          /* translate in any case, and compare with what is stored */
     bool stats;
     uint64_t seed;
     unsigned max_insns;        /* guest instructions per region; 0: default */
@@ -356,6 +362,7 @@ struct jit_stats {
     uint64_t t2_regions, t2_insns, t2_bytes, t2_form_ns, t2_opt_ns, t2_code_ns, t2_timed,
         exits_hot; /* tier 2 */
     uint64_t links, unlinks, flushes, invalidated, gave_up;
+    uint64_t stored, stored_insns, store_kept, store_bytes, store_bad, store_checked;
     uint64_t exits_direct, exits_miss, exits_miss_known, exits_trap[IR_TRAP_COUNT], exits_poll,
         exits_fault, exits_deopt, interpreted;
 };
@@ -446,6 +453,38 @@ void jit_rewind_call(struct jit *j, void *ucontext);
 void jit_invalidate(struct jit *j, uint64_t start, uint64_t len);
 /* fence.i: forgets regions in [start, start+len) whose bytes changed. */
 void jit_code_changed(struct jit *j, uint64_t start, uint64_t len);
+
+/* ---- stored translations (jit_store.h) --------------------------------- */
+
+/* What tier 1 makes of code that lies in files can be kept for the next process that runs it.
+ * The engine knows what is to be kept and what of it can be used (only for the very guest bytes
+ * it was made of); the caller knows files and where to keep things. A file's id is a number that
+ * is another one when the file is (it may be wrong: then nothing fits). */
+
+/* Is anything kept or used at all? *key: what stored code depends on besides guest code (this
+ * build, the processor, settings): it belongs to the file's id. */
+bool jit_store_on(const struct jit *j, uint64_t *key);
+/* Was jit_store_file called for it? */
+bool jit_store_knows(struct jit *j, uint64_t id);
+/* data: what jit_store_merge made for that file once, 8-aligned, to stay there as long as the VM
+ * (nothing in it is trusted, but it must not get shorter); NULL: there is none. */
+void jit_store_file(struct jit *j, uint64_t id, const void *data, size_t size);
+/* Guest addresses [start, start + len) show the file from offset on, privately, executable and not
+ * writable. Holds until jit_invalidate for them. */
+void jit_store_map(struct jit *j, uint64_t id, uint64_t start, uint64_t len, uint64_t offset);
+/* Files with translations that are new, one after another: *n is 0 at first. False: no more. */
+bool jit_store_next(struct jit *j, uint32_t *n, uint64_t *id);
+/* Gives what is to be kept for that file, piece by piece, to put.fn, after put.begin was told how
+ * much it is, until one of them returns false: the old (data as above; others may have written
+ * it meanwhile) and the new. False: not all was taken, or nothing given, for it is not worth the
+ * while. */
+struct jit_store_put {
+    bool (*begin)(void *ctx, uint64_t size);
+    bool (*fn)(void *ctx, const void *bytes, size_t n);
+    void *ctx;
+};
+bool jit_store_merge(struct jit *j, uint64_t id, const void *data, size_t size,
+                     struct jit_store_put put);
 
 /* Ends the engine's own thread, if there is one; it begins anew when there is work. For what a
  * process may only do that has one thread; v's is to be the only vCPU. */

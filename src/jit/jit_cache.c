@@ -15,7 +15,7 @@
  * (jit_detach), and one copy by the parent if it does not. Only a user's own
  * fork adds users, so "I am the only one" stays true once seen.
  */
-#include "jit/jit_priv.h"
+#include "jit/jit_store.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -224,6 +224,7 @@ void jit_fork_child(struct jit *j, struct jit_vcpu *v)
     v->next = NULL;
     atomic_store(&p->flush_pending, 0);
     jit_first_again(j);
+    jit_store_fork_child(j);
     jit_t2_fork_child(j);
 }
 

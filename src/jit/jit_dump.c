@@ -291,11 +291,12 @@ void jit_print_stats(const struct jit *j, FILE *out)
     const struct jit_stats *s = &j->stats;
     const struct jit_priv *p = j->p;
     double insns = s->guest_insns ? (double)s->guest_insns : 1;
+    uint64_t made = s->guest_insns - s->stored_insns;
     double timed = s->timed_insns ? (double)s->timed_insns : 1;
     double lift = (double)s->lift_ns / 1000 / timed, compile = (double)s->compile_ns / 1000 / timed;
     fprintf(out, "translate: %llu guest instructions, %llu us, %.3f us/insn\n",
-            (unsigned long long)s->guest_insns,
-            (unsigned long long)((lift + compile) * (double)s->guest_insns), lift + compile);
+            (unsigned long long)made, (unsigned long long)((lift + compile) * (double)made),
+            lift + compile);
     fprintf(out, "translate: lift %.3f us/insn, compile %.3f us/insn\n", lift, compile);
     line(out, "regions", s->regions);
     line(out, "IR instructions", s->ir_ins);
@@ -318,6 +319,14 @@ void jit_print_stats(const struct jit *j, FILE *out)
     for (unsigned i = 0; i < IR_TRAP_COUNT; i++)
         line(out, trap[i], s->exits_trap[i] + (i == IR_TRAP_SYSCALL ? made_in_code(p) : 0));
     line(out, "interpreted", s->interpreted);
+    if (p->store) {
+        line(out, "stored: regions used", s->stored);
+        line(out, "stored: guest insns", s->stored_insns);
+        line(out, "stored: regions new", s->store_kept);
+        line(out, "stored: bytes new", s->store_bytes);
+        line(out, "stored: damaged", s->store_bad);
+        line(out, "stored: compared", s->store_checked);
+    }
     line(out, "compiles given up", s->gave_up);
     print_reasons(out, &p->gave_up[0]);
     if (j->cfg.tier2)

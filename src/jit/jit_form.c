@@ -156,6 +156,7 @@ struct form {
     uint64_t pc;
     unsigned insns, max_insns, jumps, sides, max_sides;
     bool grow; /* not a single instruction: the hash is asked */
+    bool keep; /* what is lifted is also copied to formed.bytes, for the store */
     struct hasher hash;            /* of instructions that the guest may write */
     unsigned hashed, hash_range;   /* how many, in which range the last was */
     uint8_t copy[32];              /* of the instruction */
@@ -263,7 +264,8 @@ static bool flow(struct form *m, const struct ir_flow *w)
 }
 
 /* Of what others may be writing a copy is lifted and hashed: if it is not what is
- * there when the writer says that code has changed, it will show. */
+ * there when the writer says that code has changed, it will show. So it is of what is to be
+ * stored: a file may be written to by another process. */
 static size_t keep_bytes(struct form *m, const uint8_t **bytes, size_t avail)
 {
     size_t n = m->j->cfg.guest->max_len;
@@ -291,7 +293,7 @@ static bool lift_one(struct form *m, struct ir_flow *w, uint32_t *got)
     const struct ir_guest *g = m->j->cfg.guest;
     const uint8_t *bytes;
     size_t avail = bytes_at(&m->reader, m->pc, &bytes);
-    if (base_unlikely(m->reader.writable) && avail)
+    if ((base_unlikely(m->reader.writable) || m->keep) && avail)
         avail = keep_bytes(m, &bytes, avail);
     *got = (uint32_t)avail;
     if (avail < 2)
@@ -306,12 +308,20 @@ static bool lift_one(struct form *m, struct ir_flow *w, uint32_t *got)
     return true;
 }
 
+/* Appends the instruction to what the store will compare. */
+static void add_bytes(const struct form *m, struct jit_formed *d, size_t len)
+{
+    if (d->nbytes + len <= sizeof d->bytes)
+        memcpy(d->bytes + d->nbytes, m->copy, len);
+    d->nbytes += (unsigned)len;
+}
+
 bool jit_form_into(struct jit *j, struct ir_func *f, uint64_t pc, unsigned mode,
                    unsigned max_insns, unsigned max_sides)
 {
     struct jit_formed *d = &j->p->formed;
     struct form m = {.j = j, .f = f, .pc = pc, .max_sides = max_sides,
-                     .grow = max_insns != 1};
+                     .grow = max_insns != 1, .keep = j->p->store != NULL};
     m.max_insns = max_insns ? max_insns
                   : j->cfg.max_insns ? j->cfg.max_insns
                                      : JIT_PARAM_max_insns;
@@ -333,6 +343,8 @@ bool jit_form_into(struct jit *j, struct ir_func *f, uint64_t pc, unsigned mode,
         d->range[d->nranges - 1].len += w.len;
         if (base_unlikely(m.reader.writable))
             hash_copy(&m, d, w.len);
+        if (m.keep)
+            add_bytes(&m, d, w.len);
         if (!flow(&m, &w))
             break;
         if (m.insns >= m.max_insns || ir_func_full(f)) {

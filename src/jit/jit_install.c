@@ -141,7 +141,7 @@ static void relocate(struct installer *s, const struct jit_reloc *r)
     case JIT_RELOC_PC32_REGION:
         target = s->self ? s->self : s->sec[JIT_HOT];
         break;
-    default: /* ABS64_GUEST: guest addresses are host addresses */
+    default: /* of the guest: it is there already */
         return;
     }
     put32(jit_rw(j, site), site, target);
@@ -238,6 +238,16 @@ struct jit_region *jit_install(struct jit *j, uint64_t key, const struct jit_cod
     j->stats.host_bytes += c->len[JIT_HOT];
     j->stats.cold_bytes += l.cold_len;
     return r;
+}
+
+struct jit_region *jit_install_flush(struct jit *j, struct jit_vcpu *self, uint64_t key,
+                                     const struct jit_code *c, const struct jit_formed *d)
+{
+    struct jit_region *r = jit_install(j, key, c, d);
+    if (r)
+        return r;
+    jit_flush(j, self);
+    return jit_install(j, key, c, d);
 }
 
 /* ---- linking --------------------------------------------------------- */

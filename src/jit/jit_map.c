@@ -8,7 +8,8 @@
  *     pc      first map of a region: 8 bytes; others: signed varint, the
  *             difference to the first map's pc
  *     entry*  slot (1 byte), location | how << 4 (1 byte), operand (varint;
- *             signed for constants); if bit 3 of how is set, a recipe: IR operation,
+ *             signed for constants and for addresses, which count from the
+ *             first map's pc); if bit 3 of how is set, a recipe: IR operation,
  *             type (1 byte each), constant (signed varint)
  *     0xff
  *
@@ -67,6 +68,8 @@ void jit_map_add(struct jit_code *c, unsigned slot, enum jit_loc loc, enum jit_h
     BASE_DASSERT(slot < IR_MAX_SLOTS);
     put_byte(c, slot);
     put_byte(c, (unsigned)loc | (unsigned)how << 4);
+    if (loc == JIT_LOC_ADDR) /* so that a region's maps say in one place where it lies */
+        n -= first_pc(c->map_bytes.data);
     put_varint(c, loc >= JIT_LOC_CONST ? zigzag(n) : n);
 }
 
@@ -122,7 +125,7 @@ struct entry {
     struct jit_recipe recipe;
 };
 
-static bool next_entry(const uint8_t **p, struct entry *e)
+static bool next_entry(const struct jit_maps *m, const uint8_t **p, struct entry *e)
 {
     e->slot = *(*p)++;
     if (e->slot == MAP_END)
@@ -133,6 +136,8 @@ static bool next_entry(const uint8_t **p, struct entry *e)
     e->n = get_varint(p);
     if (e->loc >= JIT_LOC_CONST)
         e->n = unzigzag(e->n);
+    if (e->loc == JIT_LOC_ADDR)
+        e->n += first_pc(m->bytes + m->start[0]);
     e->recipe.op = 0;
     if (e->how & MAP_RECIPE) {
         e->how &= ~(unsigned)MAP_RECIPE;
@@ -183,7 +188,7 @@ uint64_t jit_map_apply(const struct jit *j, const struct jit_maps *m, unsigned n
     const uint8_t *list, *p;
     uint64_t pc = start_of(m, n, &list), listed[2] = {0, 0}, value[IR_MAX_SLOTS];
     struct entry e;
-    for (p = list; next_entry(&p, &e);) {
+    for (p = list; next_entry(m, &p, &e);) {
         uint64_t v = e.n;
         switch (e.loc) {
         case JIT_LOC_GPR: v = regs->gpr[e.n & 15]; break;
@@ -205,7 +210,7 @@ uint64_t jit_map_apply(const struct jit *j, const struct jit_maps *m, unsigned n
         else if (j->pin_fpr[s] >= 0)
             write_slot(&g->slots[s], state, regs->fpr[j->pin_fpr[s]]);
     }
-    for (p = list; next_entry(&p, &e);)
+    for (p = list; next_entry(m, &p, &e);)
         write_slot(&g->slots[e.slot], state, value[e.slot]);
     memcpy((char *)state + g->pc_offset, &pc, sizeof pc);
     return pc;
@@ -220,7 +225,7 @@ void jit_map_print(const struct jit *j, const struct jit_maps *m, unsigned n,
     const uint8_t *p;
     struct entry e;
     base_text_printf(out, "map %u pc 0x%llx", n, (unsigned long long)start_of(m, n, &p));
-    while (next_entry(&p, &e)) {
+    while (next_entry(m, &p, &e)) {
         base_text_printf(out, " %s=%s", j->cfg.guest->slots[e.slot].name, loc[e.loc]);
         if (e.loc == JIT_LOC_STATE)
             base_text_printf(out, ".%s", j->cfg.guest->slots[e.n].name);

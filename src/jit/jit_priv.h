@@ -68,6 +68,7 @@ enum {
     JIT_CHUNKS = 2048,       /* chunks of a table: at most 2 M records */
     JIT_PAGE_BITS = 12,      /* granule of the page index */
     JIT_MET = 1 << 15,       /* places that were met, by hash */
+    JIT_FORMED_BYTES = 1024, /* guest bytes of a region that can be stored */
     JIT_HOT_MOST = 1 << 15,  /* what a counter may begin with */
     JIT_EXIT_FAULT = 0x7ffffffe /* exit_id after an abandoned run */
 };
@@ -203,7 +204,9 @@ struct jit_formed {
     uint64_t hash;
     bool writable, reform;
     uint32_t fetch_info; /* no region: bytes of the first instruction there */
+    unsigned nbytes;       /* of the guest's, in bytes: if they are wanted for the store */
     struct jit_range range[JIT_RANGES_T2];
+    uint8_t bytes[JIT_FORMED_BYTES];
 };
 static inline void jit_formed_reset(struct jit_formed *d)
 {
@@ -245,6 +248,7 @@ struct jit_priv {
     _Atomic(uint32_t) first_left; /* how many more are interpreted when they are met */
     _Atomic(struct ir_func *) first_func; /* to form what is met first; NULL: in use */
     struct jit_t2 *t2;        /* tier 2, see jit_t2.h */
+    struct jit_store *store;  /* stored translations, see jit_store.h; NULL: none */
     uint64_t shadow_bottom;   /* word at the bottom of shadow stacks */
 };
 
@@ -380,6 +384,9 @@ static inline bool jit_in_cache(const struct jit *j, uint64_t pc)
 /* Installs code as the region of key (lock held); NULL: no room. */
 struct jit_region *jit_install(struct jit *j, uint64_t key, const struct jit_code *c,
                                const struct jit_formed *d);
+/* The same; where there is no room everything else is dropped first. */
+struct jit_region *jit_install_flush(struct jit *j, struct jit_vcpu *self, uint64_t key,
+                                     const struct jit_code *c, const struct jit_formed *d);
 void jit_link(struct jit *j, uint32_t exit, struct jit_region *to);
 void jit_unlink(struct jit *j, struct jit_region *to);
 /* Publishes and links r, which has just been installed, in the place of old (of the same key, is

@@ -11,7 +11,7 @@
  * cross: the filler stores the entry and then looks at region->dead, forgetting
  * stores dead and then clears the entry, each with a fence between.
  */
-#include "jit/jit_priv.h"
+#include "jit/jit_store.h"
 
 #include <sched.h>
 
@@ -366,6 +366,7 @@ static void forget_range(struct jit *j, uint64_t start, uint64_t len, bool chang
 void jit_invalidate(struct jit *j, uint64_t start, uint64_t len)
 {
     pthread_mutex_lock(&j->p->lock);
+    jit_store_forget(j, start, len);
     forget_range(j, start, len, false);
     pthread_mutex_unlock(&j->p->lock);
 }

@@ -23,7 +23,7 @@
  * While in_code is set, regions and exit numbers stay valid; it is dropped
  * before every wait for the lock (jit_priv.h has the whole protocol).
  */
-#include "jit/jit_priv.h"
+#include "jit/jit_store.h"
 
 #include <sched.h>
 
@@ -98,11 +98,7 @@ static struct jit_region *compile(struct jit *j, struct jit_vcpu *self, uint64_t
         jit_gave_up(j, 1, c->gave_up ? c->gave_up : "no reason given");
         return NULL;
     }
-    struct jit_region *r = jit_install(j, key, c, &j->p->formed);
-    if (!r) {
-        jit_flush(j, self);
-        r = jit_install(j, key, c, &j->p->formed);
-    }
+    struct jit_region *r = jit_install_flush(j, self, key, c, &j->p->formed);
     if (!r)
         jit_gave_up(j, 1, "region larger than the code cache");
     return r;
@@ -171,6 +167,11 @@ struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t 
     struct jit_region *r = NULL, *old = jit_find(p, key);
     if (old && !(came == JIT_CAME_BACK && jit_not_yet_head(j, old)))
         return old;
+    uint64_t flushes = p->flush_count;
+    if (p->store && (r = jit_store_take(j, self, key, came == JIT_CAME_BACK))) {
+        jit_take_place(j, r, flushes == p->flush_count ? old : NULL);
+        return r;
+    }
     bool loop = came == JIT_CAME_BACK || came == JIT_CAME_LOOKUP;
     struct ir_func *f = p->func;
     unsigned mode = self ? jit_mode_of(self) : 0;
@@ -198,7 +199,9 @@ struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t 
         r->once = jit_ir_once(f, j->cfg.guest);
     }
     r->nguest = (uint16_t)f->nguest;
-    jit_take_place(j, r, old);
+    if (p->store && r->code)
+        jit_store_keep(j, r);
+    jit_take_place(j, r, flushes == p->flush_count ? old : NULL);
     j->stats.ir_ins += f->nins - IR_BIAS;
     if (base_unlikely(sample.on))
         sample_end(j, &sample, f->nguest);
@@ -228,8 +231,9 @@ static bool met(struct jit_priv *p, uint64_t key)
 /* Code that runs once is not worth compiling, and two thirds of what a program begins
  * with does not run again: there, what is met for the first time is formed and
  * interpreted (lock held); here is the function, for first_run. NULL: it is to be
- * compiled. So is the head of a loop (the caller's business), and LR and SC, see
- * ir_res_watch. Later most code runs again, and would be formed twice. */
+ * compiled. So is the head of a loop (the caller's business), LR and SC, see
+ * ir_res_watch, and what is or will be stored. Later most code runs again, and would be
+ * formed twice. */
 static struct ir_func *first_met(struct jit_vcpu *v, uint64_t key)
 {
     struct jit *j = v->jit;
@@ -237,7 +241,7 @@ static struct ir_func *first_met(struct jit_vcpu *v, uint64_t key)
     if (met(p, key))
         return NULL;
     *met_word(p, key) |= met_bit(key);
-    if (jit_find(p, key))
+    if (jit_find(p, key) || jit_store_serves(j, key))
         return NULL;
     atomic_fetch_sub(&p->first_left, 1);
     struct ir_func *f = atomic_exchange(&p->first_func, NULL);

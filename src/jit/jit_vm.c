@@ -1,7 +1,7 @@
 /* jit_vm.c: a virtual machine and its vCPUs: making and freeing them.
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "jit/jit_priv.h"
+#include "jit/jit_store.h"
 
 #include <errno.h>
 #include <linux/membarrier.h>
@@ -89,6 +89,7 @@ struct jit *jit_new(const struct jit_config *cfg)
         jit_free(j);
         return NULL;
     }
+    jit_store_init(j);
     if (!jit_t2_init(j)) {
         jit_free(j);
         return NULL;
@@ -102,6 +103,7 @@ void jit_free(struct jit *j)
     jit_t2_free(j);
     while (p->vcpus)
         jit_vcpu_free(p->vcpus);
+    jit_store_free(j);
     jit_regions_free(j);
     jit_cache_free(j);
     ir_func_free(p->func);

@@ -305,6 +305,10 @@ static void own_command(const struct proc *p, struct own_args *o, const char *ar
     }
     if (opt->cache_size)
         add_number(o, o->text[0], sizeof o->text[0], "--cache-size=", opt->cache_size);
+    if (opt->translations) {
+        add(o, "--translations");
+        add(o, opt->translations);
+    }
     if (opt->tier2) {
         add(o, "--tier2");
         add(o, opt->tier2);
@@ -374,6 +378,8 @@ static long leave(struct proc_thread *t, const char *path, const char **argv, ui
 
     if (r < 0)
         return r;
+    if (!t->shares_memory)
+        proc_store_save(p);
     expose_signals(t);
     if (alone)
         jit_detach(p->jit);

@@ -117,6 +117,7 @@ void proc_print_stats(struct proc *p)
 _Noreturn void proc_exit_group(struct proc *p, int status)
 {
     if (!atomic_exchange(&p->exiting, 1)) {
+        proc_store_save(p);
         proc_print_stats(p);
         proc_debug_exit(p, status);
     }

@@ -302,8 +302,11 @@ int64_t proc_mem_map(struct proc *p, uint64_t addr, uint64_t len, int prot, int 
         mem_insert(m, &v);
     }
     mem_unlock(p);
-    if (r >= 0)
-        mem_invalidate(p, exec, (uint64_t)r, len);
+    if (r < 0)
+        return r;
+    mem_invalidate(p, exec, (uint64_t)r, len);
+    if (fd >= 0 && (prot & PROT_EXEC) && !(prot & PROT_WRITE) && (flags & MAP_PRIVATE))
+        proc_store_map(p, (uint64_t)r, len, fd, offset);
     return r;
 }
 

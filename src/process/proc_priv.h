@@ -57,9 +57,11 @@ struct proc_map {
 /* ---- the VM ---------------------------------------------------------- */
 
 struct proc_thread;
+struct proc_store;
 
 struct proc {
     struct jit *jit;
+    struct proc_store *store; /* proc_store.c's own; NULL: there is none */
     struct jit_calls direct; /* calls that translated code makes */
     const struct isomer_run_options *opt;
     char *sysroot;         /* without trailing '/', NULL: none */
@@ -333,6 +335,17 @@ long proc_self_exec(struct proc_thread *t, const char **argv, uint64_t envp);
 /* --sandbox (proc_sandbox.c): from here on no files or network but what the
  * options name. name: the program as the user wrote it. 0, or an exit status. */
 int proc_sandbox(struct proc *p, const struct proc_program *prog, const char *name);
+/* ---- stored translations (proc_store.c) ------------------------------ */
+
+/* jit_config.store, as far as it is for the options to say. */
+bool proc_store_wanted(const struct isomer_run_options *o);
+/* With the engine made. */
+void proc_store_init(struct proc *p);
+/* Guest addresses show the file at fd from offset on, executable, private and not writable. */
+void proc_store_map(struct proc *p, uint64_t addr, uint64_t len, int fd, uint64_t offset);
+/* Before the process ends or executes another program: keeps what is new. */
+void proc_store_save(struct proc *p);
+
 /* Moves a descriptor of ours out of the guest's way. */
 int proc_high_fd(int fd);
 

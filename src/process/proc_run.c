@@ -118,6 +118,8 @@ static struct proc *run_new(const struct isomer_run_options *o, int *status)
         .deopt_always = o->test_deopt,
         .random_ra = o->test_ra,
         .no_link = o->no_link,
+        .store = proc_store_wanted(o),
+        .store_check = secure_getenv("ISOMER_TRANSLATIONS_CHECK") != NULL,
         .t2_fuel = o->tier2_fuel,
         .stats = o->stats,
         .seed = o->seed,
@@ -165,7 +167,10 @@ static struct proc *run_new(const struct isomer_run_options *o, int *status)
     }
     proc_calls_direct(p, &p->direct);
     p->jit = jit_new(&cfg);
-    return p->jit ? p : NULL;
+    if (!p->jit)
+        return NULL;
+    proc_store_init(p);
+    return p;
 }
 
 /* ---- finding the program --------------------------------------------- */
@@ -395,9 +400,13 @@ int isomer_explain(const struct isomer_run_options *o, const char *program, cons
     char *argv[] = {(char *)program, NULL}, *none[] = {NULL}, *end;
     struct proc_program prog = {.fd = -1};
     struct proc_start start;
+    struct isomer_run_options afresh = *o;
     uint64_t pc, bias;
     int status;
-    struct proc *p = run_new(o, &status);
+    struct proc *p;
+
+    afresh.translations = "off"; /* what is shown is made here */
+    p = run_new(&afresh, &status);
 
     if (!p)
         return status;

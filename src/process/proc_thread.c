@@ -404,6 +404,7 @@ PROC_SYS(exit)
     robust_exit(t);
     if (!unlink_thread(t)) {
         clear_tid(tid_addr);
+        proc_store_save(p);
         proc_print_stats(p);
         proc_debug_exit(p, status);
         leave = NULL; /* the last: the kernel chooses which status counts */

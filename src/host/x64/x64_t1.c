@@ -55,6 +55,14 @@ void x64_reloc(struct x64_t1 *t, unsigned kind, unsigned target, uint32_t addend
                                       .addend = addend}));
 }
 
+/* The same for a field behind the first two bytes of the instruction that was just emitted: REX and
+ * opcode, or opcode and ModRM. */
+static void x64_reloc_inside(struct x64_t1 *t, unsigned kind, uint32_t addend)
+{
+    x64_reloc(t, kind, 0, addend);
+    t->c->relocs.data[t->c->relocs.len - 1].off -= 2;
+}
+
 static void x64_rel32(struct x64_t1 *t, unsigned kind, unsigned target, uint32_t addend)
 {
     x64_d(&t->out, 0);
@@ -349,7 +357,7 @@ static void x64_landing(struct x64_t1 *t, ir_ref ret)
     x64_alu_rr(&t->out, ALU_CMP, 1, RAX, RDX);
     x64_mov_imm64(&t->out, RDX, key);
     if (!t->f->mode)
-        x64_reloc(t, JIT_RELOC_ABS64_GUEST, 0, 0);
+        x64_reloc_inside(t, JIT_RELOC_ABS64_GUEST, 0);
 }
 
 /* The inline probe of the vCPU's lookup table; jmp (4) or call (2) /r */
@@ -636,6 +644,8 @@ static void x64_count(struct x64_t1 *t, unsigned map, uint64_t pc)
 
     x64_jcc(t, CC_S, JIT_RELOC_PC32_HOT, map, 0);
     x64_alu_mi(&t->out, ALU_SUB, 0, x64_vcpu(at), 1);
+    x64_reloc_inside(t, JIT_RELOC_COUNTER,
+                     (uint32_t)(pc - (t->f->key ^ (uint64_t)t->f->mode << 60)));
 }
 
 void x64_count_exit(struct x64_t1 *t, unsigned e)
