@@ -6,6 +6,18 @@
  * all predecessors agree on stays; what comes over a back edge is not known when a header is
  * reached, so a header begins with nothing.
  *
+ * A load whose bytes were stored in pieces is put together from them. Compilers for strict
+ * alignment write memcpy(&v, p, 4) as loads and stores of four bytes and a load of the word; no
+ * host forwards four stores to one load, it waits until all have reached the cache:
+ *
+ *     st.i8 [%1], %2                         st.i8 [%1], %2
+ *     st.i8 [%1 + 1], %3             ->      st.i8 [%1 + 1], %3
+ *     %4 = ld.i16 [%1]                       %4 = zext %2 | zext %3 << 8
+ *
+ * All pieces must be stores of this thread: between two loads another thread may have stored what
+ * the second saw, and the word must not be older than that. (And if all were loaded there is
+ * nothing to wait for.)
+ *
  * What ends a fact:
  *  - a store that may touch its bytes: anything but one at the same SSA base, or at constant
  *    addresses, that lies beside it;
@@ -24,13 +36,17 @@
  */
 #include "opt/opt_priv.h"
 
-enum { OPT_MEM_FACTS = 32 }; /* of one block: the youngest stay */
+enum {
+    OPT_MEM_FACTS = 32, /* of one block: the youngest stay */
+    OPT_MEM_PIECES = 8  /* of one load */
+};
 
 struct opt_fact {
     ir_ref base; /* IR_NIL: the address is disp alone */
     int64_t disp;
     ir_ref value;
     uint8_t type;
+    bool stored;
 };
 struct opt_facts {
     struct opt_fact v[OPT_MEM_FACTS];
@@ -45,7 +61,10 @@ struct opt_mem {
     struct opt_known { /* by ref - IR_BIAS: what a load can take */
         ir_ref value;
         uint8_t skip; /* bits below it in value */
+        ir_ref *piece; /* or all its pieces, from the lowest on */
+        unsigned npieces;
     } * known;
+    struct base_arena *arena;
 };
 
 static unsigned opt_mem_size(unsigned type)
@@ -56,7 +75,7 @@ static unsigned opt_mem_size(unsigned type)
 /* The place of LD or ST i: constant addresses are all displacement. */
 static struct opt_fact opt_mem_place(const struct ir_func *f, const struct ir_ins *i)
 {
-    struct opt_fact p = {i->a, (int32_t)i->b, i->c, i->ty};
+    struct opt_fact p = {i->a, (int32_t)i->b, i->c, i->ty, i->op == IR_ST};
 
     if (i->op == IR_ST) p.type = (uint8_t)ir_ty(f, i->c);
     if (ir_is_const(i->a)) {
@@ -109,6 +128,40 @@ static const struct opt_fact *opt_facts_find(const struct opt_facts *t, const st
     return NULL;
 }
 
+/* The youngest store of an integer that begins at p and is at most `most` bytes long. */
+static const struct opt_fact *opt_facts_piece(const struct opt_facts *t, const struct opt_fact *p,
+                                              unsigned most)
+{
+    for (unsigned k = t->n; k-- > 0;) {
+        const struct opt_fact *old = &t->v[k];
+
+        if (old->stored && old->base == p->base && old->disp == p->disp &&
+            ir_is_int(old->type) && opt_mem_size(old->type) <= most)
+            return old;
+    }
+    return NULL;
+}
+
+/* The pieces that p's bytes were stored in, from the lowest on. Returns how many, or 0: some were
+ * not. */
+static unsigned opt_facts_pieces(const struct opt_facts *t, const struct opt_fact *p,
+                                 ir_ref piece[OPT_MEM_PIECES])
+{
+    unsigned left = opt_mem_size(p->type), n = 0;
+    struct opt_fact at = *p;
+
+    if (!ir_is_int(p->type)) return 0;
+    while (left) {
+        const struct opt_fact *old = opt_facts_piece(t, &at, left);
+
+        if (!old) return 0;
+        piece[n++] = old->value;
+        left -= opt_mem_size(old->type);
+        at.disp = (int64_t)((uint64_t)at.disp + opt_mem_size(old->type));
+    }
+    return n;
+}
+
 static bool opt_fact_same(const struct opt_fact *a, const struct opt_fact *b)
 {
     return a->base == b->base && a->disp == b->disp && a->value == b->value && a->type == b->type;
@@ -120,7 +173,11 @@ static void opt_facts_meet(struct opt_facts *t, const struct opt_facts *with)
     for (unsigned k = t->n; k-- > 0;) {
         bool both = false;
 
-        for (unsigned n = 0; n < with->n; n++) both |= opt_fact_same(&t->v[k], &with->v[n]);
+        for (unsigned n = 0; n < with->n; n++) {
+            if (!opt_fact_same(&t->v[k], &with->v[n])) continue;
+            t->v[k].stored &= with->v[n].stored;
+            both = true;
+        }
         if (!both) opt_facts_remove(t, k);
     }
 }
@@ -131,15 +188,22 @@ static void opt_mem_load(struct opt_mem *m, ir_ref r)
 {
     struct opt_fact p = opt_mem_place(m->f, &m->f->ins[r]);
     const struct opt_fact *old = opt_facts_find(&m->now, &p);
+    struct opt_known *known = &m->known[r - IR_BIAS];
+    ir_ref piece[OPT_MEM_PIECES];
 
     if (m->f->ins[r].aux != IR_AS_GUEST) { /* ordered, or of another kind */
         m->now.n = 0;
         return;
     }
     if (old) {
-        m->known[r - IR_BIAS].value = old->value;
-        m->known[r - IR_BIAS].skip = (uint8_t)(8 * (uint64_t)(p.disp - old->disp));
+        known->value = old->value;
+        known->skip = (uint8_t)(8 * (uint64_t)(p.disp - old->disp));
         return;
+    }
+    known->npieces = opt_facts_pieces(&m->now, &p, piece);
+    if (known->npieces) {
+        known->piece = base_arena_alloc(m->arena, sizeof piece);
+        memcpy(known->piece, piece, sizeof piece);
     }
     p.value = r;
     opt_facts_add(&m->now, p);
@@ -201,12 +265,34 @@ static ir_ref opt_mem_take(struct ir_func *f, ir_ref v, unsigned skip, unsigned 
     return ir_op1(f, IR_TRUNC, ty, v);
 }
 
+/* A value of type `type` from its pieces; hosts shift words, not halves of them. */
+static ir_ref opt_mem_join(struct opt_rebuild *b, const struct opt_known *k, unsigned type)
+{
+    unsigned ty = type == IR_I64 ? IR_I64 : IR_I32, at = 0;
+    ir_ref all = IR_NIL;
+
+    for (unsigned n = 0; n < k->npieces; n++) {
+        ir_ref v = opt_rebuild_map(b, k->piece[n]);
+        unsigned bits = ir_type_bits(ir_ty(b->dst, v));
+
+        v = ir_op1(b->dst, IR_ZEXT, ty, v);
+        if (at) v = ir_op2(b->dst, IR_SHL, ty, v, ir_ki(b->dst, ty, at));
+        all = all ? ir_op2(b->dst, IR_OR, ty, all, v) : v;
+        at += bits;
+    }
+    return ty == type ? all : ir_op1(b->dst, IR_TRUNC, type, all);
+}
+
 static bool opt_mem_build(struct opt_rebuild *b, void *ctx, ir_ref r)
 {
     struct opt_mem *m = ctx;
     const struct opt_known *k = &m->known[r - IR_BIAS];
 
-    if (!k->value || !opt_may(b->dst)) return false;
+    if ((!k->value && !k->npieces) || !opt_may(b->dst)) return false;
+    if (k->npieces) {
+        opt_rebuild_set(b, r, opt_mem_join(b, k, b->src->ins[r].ty));
+        return true;
+    }
     opt_rebuild_set(b, r,
                     opt_mem_take(b->dst, opt_rebuild_map(b, k->value), k->skip, b->src->ins[r].ty));
     return true;
@@ -214,7 +300,7 @@ static bool opt_mem_build(struct opt_rebuild *b, void *ctx, ir_ref r)
 
 const char *opt_mem_pass(struct ir_func *dst, const struct ir_func *src, struct base_arena *arena)
 {
-    struct opt_mem m = {.f = src, .cfg = opt_cfg_new(src, arena)};
+    struct opt_mem m = {.f = src, .cfg = opt_cfg_new(src, arena), .arena = arena};
     struct opt_rebuild b = {.src = src, .dst = dst, .ctx = &m, .ins = opt_mem_build};
     unsigned n = src->nins - IR_BIAS;
 

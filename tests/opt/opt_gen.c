@@ -333,6 +333,12 @@ static ir_ref og_float(struct og *g, unsigned how)
 }
 enum { OG_FLOAT = 16 };
 
+static void og_imark(struct og *g)
+{
+    ir_imark(g->f, g->pc, 4);
+    g->pc += 4;
+}
+
 static void og_memory(struct og *g, unsigned how)
 {
     static const uint8_t types[] = {IR_I64, IR_I32, IR_I8, IR_I16, IR_F32, IR_F64, IR_I32, IR_I64};
@@ -352,6 +358,28 @@ static void og_memory(struct og *g, unsigned how)
     v = ir_ld(f, ty, how == 18 ? IR_ACQUIRE : 0, a, og_disp(g));
     if (ir_is_int(ty) && ty != IR_I64 && og_pick(g, 3) == 2) v = ir_op1(f, IR_ZEXT, IR_I64, v);
     og_put(g, v);
+}
+
+/* A word stored in pieces, one of which may be missing, and then loaded. */
+static void og_pieces(struct og *g)
+{
+    static const uint8_t types[] = {IR_I16, IR_I32, IR_I64}, parts[] = {IR_I8, IR_I16, IR_I32};
+    struct ir_func *f = g->f;
+    ir_ref a = og_address(g);
+    int32_t disp = og_disp(g), at = 0;
+    unsigned ty = types[og_pick(g, 3)], missing = og_pick(g, 16);
+    int32_t size = (int32_t)ir_type_bits(ty) / 8;
+
+    for (unsigned n = 0; at < size; n++) {
+        unsigned part = parts[og_pick(g, 3)];
+
+        if (at + (int32_t)ir_type_bits(part) / 8 > size) part = IR_I8;
+        if (n != missing)
+            ir_st(f, IR_AS_GUEST, a, disp + at, ir_op1(f, IR_TRUNC, part, og_x(g)));
+        at += (int32_t)ir_type_bits(part) / 8;
+        og_imark(g);
+    }
+    og_put(g, ir_ld(f, ty, 0, a, disp));
 }
 
 /* What keeps its place: atomics, fences, flags, helpers. */
@@ -383,12 +411,6 @@ static void og_effect(struct og *g)
     }
 }
 
-static void og_imark(struct og *g)
-{
-    ir_imark(g->f, g->pc, 4);
-    g->pc += 4;
-}
-
 static void og_instruction(struct og *g)
 {
     unsigned how = og_byte(g);
@@ -398,8 +420,10 @@ static void og_instruction(struct og *g)
         og_put(g, og_alu(g, how % OG_ALU));
     else if (how < 180)
         og_put(g, og_float(g, how % OG_FLOAT));
-    else if (how < 240)
+    else if (how < 236)
         og_memory(g, how - 180);
+    else if (how < 240)
+        og_pieces(g);
     else
         og_effect(g);
 }
