@@ -504,7 +504,7 @@ static void x64_extend(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
     } else if (from == IR_I8) {
         if (is_signed)
             x64_rr(&t->out, X64_OP(1, 0, 0xbe), 1, d, ra);
-        else
+        else if (ra != d || ai->op != IR_LD)
             x64_movzx8(&t->out, d, ra);
     } else if (from == IR_I16) {
         x64_rr(&t->out, X64_OP(1, 0, is_signed ? 0xbf : 0xb7), is_signed, d, ra);
@@ -633,7 +633,27 @@ void x64_emit_compare(struct x64_t1 *t, ir_ref cmp)
         x64_alu_rr(&t->out, ALU_CMP, w, ra, x64_use(t, b));
 }
 
-/* An i1 value of CMP or FCMP wanted in a register. */
+/* Can the compare's operands be read without register d? Constants and what is in a register
+ * already can; others want a free one each. */
+static bool x64_spares(const struct x64_t1 *t, ir_ref cmp, unsigned d)
+{
+    const struct ir_ins *i = x64_ins(t, cmp);
+    const ir_ref v[2] = {i->a, i->b};
+    unsigned want = 0;
+
+    if (ir_is_const(cmp) || i->op != IR_CMP)
+        return false;
+    for (unsigned n = 0; n < 2; n++) {
+        ir_ref r = x64_src(t, v[n]);
+
+        want += (ir_is_const(r) ? !x64_is_number(t, r) || ir_kval(t->f, r) > INT32_MAX
+                                : t->val[r].reg == X64_NONE);
+    }
+    return want <= (unsigned)__builtin_popcount(t->free & X64_GPRS & ~t->lock & ~(1u << d));
+}
+
+/* An i1 value of CMP or FCMP wanted in a register: setcc writes one byte, the others are cleared
+ * in front of the compare, which costs no time, or behind, which costs a cycle. */
 void x64_cmp_value(struct x64_t1 *t, ir_ref r)
 {
     unsigned d = x64_def_int(t, r);
@@ -649,6 +669,11 @@ void x64_cmp_value(struct x64_t1 *t, ir_ref r)
         x64_movzx8(&t->out, d, d);
         x64_setcc(&t->out, CC_NP, x);
         x64_setcc(&t->out, c.cc, d);
+    } else if (x64_spares(t, cmp, d)) {
+        x64_setcc(&t->out, c.cc, d);
+        x64_emit_compare(t, cmp);
+        x64_alu_rr(&t->out, ALU_XOR, 0, d, d);
+        return;
     } else {
         x64_movzx8(&t->out, d, d);
         x64_setcc(&t->out, c.cc, d);
