@@ -193,8 +193,6 @@ bool jit_record_make(jit_store_bytes *out, uint64_t at, uint64_t key,
     add(out, c->bytes[JIT_HOT], c->len[JIT_HOT]);
     add(out, c->bytes[JIT_COLD], c->len[JIT_COLD]);
     add(out, zero, start + h.size - out->len);
-    struct jit_record *made = (struct jit_record *)(out->data + start);
-    made->sum = jit_record_sum(made);
     return true;
 }
 

@@ -14,7 +14,7 @@
  * One record for a position is enough: which way code was come to first decides how long its
  * region is and whether its entries are counted, so it is a matter of luck in any case. Only where
  * a loop's head is wanted (it is made anew when somebody jumps back to it) a record of a head is
- * asked for, and takes the place of one that is not.
+ * asked for, and takes the place of one that is not; so does one of other guest bytes.
  *
  * Modes that change or show how code is made (lockstep, forced exits, dumps, ...) use no store.
  */
@@ -492,6 +492,8 @@ static void check(struct jit *j, const struct jit_record *a, const struct jit_re
         memcmp(pa.bytes, pk.bytes, a->nbytes))
         return;
     kept = moved(j->p->store, kept, a->pc, &pk);
+    if (kept)
+        ((struct jit_record *)kept)->anew = a->anew;
     if (!kept || (a->pc ^ kept->pc) >> 32) /* encoded otherwise */
         return;
     j->stats.store_checked++;
@@ -504,18 +506,30 @@ static void check(struct jit *j, const struct jit_record *a, const struct jit_re
                  (unsigned long long)a->pc, i, a->size, kept->size);
 }
 
+/* Was old made of what is in memory now, as far as both regions go? */
+static bool still(const struct jit_record *old, const struct jit_formed *d)
+{
+    struct jit_parts p;
+    unsigned n = old->nbytes < d->nbytes ? old->nbytes : d->nbytes;
+    return jit_record_parts(old, &p) && !memcmp(p.bytes, d->bytes, n);
+}
+
 static void keep_in(struct jit *j, struct store_file *f, const struct jit_region *r, uint64_t at)
 {
     const struct jit_record *old = find(f, at);
     uint64_t start = f->fresh.len;
-    bool there = old && (old->head || !r->head);
+    bool anew = old && !still(old, &j->p->formed);
+    bool there = old && !anew && (old->head || !r->head);
     if (there && !j->cfg.store_check)
         return;
     if (start > JIT_STORE_FRESH_MAX ||
         !jit_record_make(&f->fresh, at, r->key, r, &j->p->code, &j->p->formed))
         return;
+    struct jit_record *made = (struct jit_record *)(f->fresh.data + start);
+    made->anew = anew;
+    made->sum = jit_record_sum(made);
     if (j->cfg.store_check && (old = find(f, at)))
-        check(j, (const struct jit_record *)(f->fresh.data + start), old);
+        check(j, made, old);
     if (there) {
         f->fresh.len = start;
         return;
@@ -602,10 +616,10 @@ static const struct jit_record *old_at(const struct merge *m, uint64_t at)
     return m->slots ? slots_find(m->slots, m->mask, m->data, m->size, at) : NULL;
 }
 
-/* Does a new loop's head take the place of the old record? */
+/* Does a new record take the place of the old one? */
 static bool beats(const struct jit_record *fresh, const struct jit_record *old)
 {
-    return fresh && old && fresh->head && !old->head;
+    return fresh && old && (fresh->anew || (fresh->head && !old->head));
 }
 
 static void merge_run(struct merge *m, const struct jit_record *r, bool fresh)

@@ -61,7 +61,8 @@ struct jit_record {
     uint16_t nrelocs, npoints, nexits, nranges, nmaps, nbytes;
     uint16_t nguest;
     uint8_t head, counted, rounds; /* as in struct jit_region and struct jit_code */
-    uint8_t pad[5];
+    uint8_t anew;              /* what was stored there is not of these guest bytes */
+    uint8_t pad[4];
 };
 struct jit_record_exit {
     uint64_t key;
@@ -89,7 +90,8 @@ struct jit_parts {
 /* Where the arrays of r are; false: its numbers do not fit its size, or make no sense. */
 bool jit_record_parts(const struct jit_record *r, struct jit_parts *p);
 uint64_t jit_record_sum(const struct jit_record *r);
-/* Appends the record of a compiled region at position at to out; false: it cannot be kept. */
+/* Appends the record of a compiled region at position at to out, but for its sum and anew; false:
+ * it cannot be kept. */
 typedef BASE_VEC(uint8_t) jit_store_bytes;
 bool jit_record_make(jit_store_bytes *out, uint64_t at, uint64_t key,
                      const struct jit_region *r, const struct jit_code *c,

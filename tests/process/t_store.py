@@ -108,6 +108,9 @@ def changed_file():
     os.utime("program", ns=(was.st_atime_ns, was.st_mtime_ns))
     want = run("./step2", store="off").stdout
     same("a file that changed and does not show it", run("./program"), want)
+    for _ in range(2):
+        p = run("./program", options=["--stats"])
+    case("... and is stored anew", None if numbers(p)[1] < 500 else numbers(p))
     case("... and gives something else", "the same" if first.stdout == want else None)
 
 
