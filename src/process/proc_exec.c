@@ -307,7 +307,7 @@ static void own_command(const struct proc *p, struct own_args *o, const char *ar
         add_number(o, o->text[0], sizeof o->text[0], "--cache-size=", opt->cache_size);
     if (opt->translations) {
         add(o, "--translations");
-        add(o, opt->translations);
+        add(o, proc_store_option(p));
     }
     if (opt->tier2) {
         add(o, "--tier2");

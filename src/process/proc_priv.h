@@ -341,6 +341,8 @@ int proc_sandbox(struct proc *p, const struct proc_program *prog, const char *na
 bool proc_store_wanted(const struct isomer_run_options *o);
 /* With the engine made. */
 void proc_store_init(struct proc *p);
+/* --translations for another program that this one becomes; NULL: the default. */
+const char *proc_store_option(const struct proc *p);
 /* Guest addresses show the file at fd from offset on, executable, private and not writable. */
 void proc_store_map(struct proc *p, uint64_t addr, uint64_t len, int fd, uint64_t offset);
 /* Before the process ends or executes another program: keeps what is new. */

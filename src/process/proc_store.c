@@ -3,9 +3,9 @@
  *
  * What is in such a file, and why a wrong one can only be useless, says src/jit/jit_store.h. Here:
  *
- *  - The directory is /dev/shm/isomer-UID (memory: gone at the next boot, and never part of a
- *    container's image) or what --translations names. It, and each file in it, is used only if it
- *    belongs to the effective user and nobody else may write to it; links are not followed.
+ *  - The directory is /dev/shm/isomer-UID (if that is memory: gone at the next boot, and never part
+ *    of a container's image) or what --translations names. It, and each file in it, is used only if
+ *    it belongs to the effective user and nobody else may write to it; links are not followed.
  *  - A file's name is a hash of the guest file's identity (device, inode, size, time of change) and
  *    of what else code depends on. It is mapped for reading and its descriptor closed: a program
  *    never sees it.
@@ -20,6 +20,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -27,10 +28,12 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
-#define STORE_DEFAULT "/dev/shm/isomer-"
+#define STORE_MEMORY "/dev/shm"
+#define STORE_DEFAULT STORE_MEMORY "/isomer-"
 #define STORE_TEMPORARY ".new-"
 
 enum {
@@ -42,7 +45,8 @@ enum {
 };
 
 struct proc_store {
-    char dir[PATH_MAX];
+    char dir[PATH_MAX]; /* absolute */
+    bool memory;        /* the default: only where it is memory */
     uint64_t key;
     uid_t user;
 };
@@ -55,11 +59,20 @@ bool proc_store_wanted(const struct isomer_run_options *o)
 
 static void store_where(struct proc_store *s, const char *translations)
 {
+    char cwd[PATH_MAX] = "";
+    int n;
+
     s->user = geteuid();
-    if (translations)
-        snprintf(s->dir, sizeof s->dir, "%s", translations);
-    else
-        snprintf(s->dir, sizeof s->dir, STORE_DEFAULT "%u", (unsigned)s->user);
+    s->memory = !translations;
+    if (!translations)
+        n = snprintf(s->dir, sizeof s->dir, STORE_DEFAULT "%u", (unsigned)s->user);
+    else if (translations[0] == '/')
+        n = snprintf(s->dir, sizeof s->dir, "%s", translations);
+    else /* the program may go elsewhere */
+        n = snprintf(s->dir, sizeof s->dir, "%s/%s", getcwd(cwd, sizeof cwd) ? cwd : "",
+                     translations);
+    if (n >= (int)sizeof s->dir)
+        s->dir[0] = 0; /* too long for a path: there is no such directory */
 }
 
 void proc_store_init(struct proc *p)
@@ -73,6 +86,11 @@ void proc_store_init(struct proc *p)
     store_where(p->store, p->opt->translations);
 }
 
+const char *proc_store_option(const struct proc *p)
+{
+    return p->opt->translations && p->store ? p->store->dir : p->opt->translations;
+}
+
 /* ---- the directory --------------------------------------------------- */
 
 static bool store_ours(const struct proc_store *s, const struct stat *st)
@@ -80,13 +98,24 @@ static bool store_ours(const struct proc_store *s, const struct stat *st)
     return st->st_uid == s->user && geteuid() == s->user && !(st->st_mode & (S_IWGRP | S_IWOTH));
 }
 
+/* In a tree made for a container or a chroot the directory may be a plain one on disk. */
+static bool store_is_memory(const char *dir)
+{
+    struct statfs fs;
+
+    return !statfs(dir, &fs) && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+}
+
 /* A descriptor, or -1. make: it may be made. */
 static int store_dir(const struct proc_store *s, bool make)
 {
     const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-    int fd = open(s->dir, flags);
     struct stat st;
+    int fd;
 
+    if (s->memory && !store_is_memory(STORE_MEMORY))
+        return -1;
+    fd = open(s->dir, flags);
     if (fd < 0 && make && errno == ENOENT && !mkdir(s->dir, 0700))
         fd = open(s->dir, flags);
     if (fd >= 0 && !fstat(fd, &st) && store_ours(s, &st))
@@ -321,9 +350,11 @@ void isomer_translations(const char *translations, struct isomer_translations *o
     snprintf(out->dir, sizeof out->dir, "%s", s.dir);
     dir = store_dir(&s, true);
     if (dir < 0) {
-        out->why = stat(s.dir, &st) < 0 ? "it is not there and cannot be made"
-                                        : "it is no directory of this user that others may not "
-                                          "write to";
+        out->why = s.memory && !store_is_memory(STORE_MEMORY)
+                       ? STORE_MEMORY " is not a file system in memory"
+                   : stat(s.dir, &st) < 0 ? "it is not there and cannot be made"
+                                          : "it is no directory of this user that others may not "
+                                            "write to";
         return;
     }
     store_look(dir, "", &scan);

@@ -170,6 +170,63 @@ def directory(want):
     same("a directory that cannot be written to", run("./one", store="readonly"), want)
 
 
+def elsewhere():
+    """A relative name is meant from where isomer was started, whatever the program does then."""
+    shell = "/usr/bin/sh"
+    root = os.environ.get("ISOMER_ROOT_RISCV64")
+    if not root:
+        print("skip - another directory: no Debian root")
+        return
+    here = os.getcwd()
+    Path("away").mkdir()
+    p = subprocess.run([ISOMER, "run", "-L", root, "--translations=near", shell, "-c",
+                        f"cd {here}/away && exec {shell} -c 'echo there'"],
+                       capture_output=True, text=True, timeout=100)
+    same("another directory", p, "there\n")
+    case("... and nothing is kept in it", None if any(Path("near").iterdir()) and
+         not any(Path("away").iterdir()) else "not in the first")
+
+
+def not_memory(want):
+    """/dev/shm of a root on disk: what is kept there would be in its image."""
+    Path("shm").mkdir()
+    if subprocess.run(["stat", "-f", "-c", "%T", "."], capture_output=True,
+                      text=True).stdout.strip() == "tmpfs":
+        print("skip - /dev/shm on disk: the scratch directory is none")
+        return
+    p = subprocess.run(["unshare", "-m", "sh", "-c", "mount --bind shm /dev/shm && exec \"$@\"", "sh",
+                        ISOMER, "run", "-L", SYSROOT, "./one"], capture_output=True, text=True,
+                       timeout=100, env={k: v for k, v in os.environ.items()
+                                         if k != "ISOMER_TRANSLATIONS"})
+    if p.returncode:
+        print("skip - /dev/shm on disk: cannot mount it")
+        return
+    same("/dev/shm on disk", p, want)
+    case("... is not used", None if not any(Path("shm").iterdir()) else "but it is")
+
+
+def killed(want):
+    """At any time, also while a file is written."""
+    rng = random.Random(SEED)
+    took = time.monotonic()
+    run("./one", store="fresh")
+    took = time.monotonic() - took
+    for _ in range(20):
+        shutil.rmtree("fresh", ignore_errors=True)
+        p = subprocess.Popen([ISOMER, "run", "-L", SYSROOT, "--translations=fresh", "./one"],
+                             stdout=subprocess.DEVNULL)
+        try:
+            p.wait(took * rng.uniform(0.5, 1.1))
+        except subprocess.TimeoutExpired:
+            p.kill()
+            p.wait()
+        again = run("./one", store="fresh", options=["--stats"])
+        if again.returncode or again.stdout != want or numbers(again)[2]:
+            case("killed at any time", f"{again.stdout!r}, {numbers(again)}")
+            return
+    case("killed at any time")
+
+
 def left_over():
     new = Path("store/.new-1-1")
     new.write_bytes(b"x" * 5000)
@@ -219,6 +276,9 @@ def main():
     changed_file()
     damaged(want)
     directory(want)
+    elsewhere()
+    not_memory(want)
+    killed(want)
     left_over()
     small_file_system(want)
     at_once(want)
