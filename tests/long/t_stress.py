@@ -35,7 +35,6 @@ NOT_HERE = {
 }
 # What is known not to pass, with the reason (docs/programs.md).
 KNOWN = {
-    "opcode": "executes random instructions; it did not come to an end in its time",
     "userfaultfd": "a signal for a thread that waits for a missing page comes when the page has come",
 }
 
