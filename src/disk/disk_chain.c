@@ -7,7 +7,7 @@
  */
 #include "disk/disk_driver.h"
 
-enum { CHAIN_PIECE = 256 << 10, CHAIN_GRAIN = 4096 };
+enum { CHAIN_PIECE = 256 << 10, CHAIN_RUN = 1 << 30, CHAIN_GRAIN = 4096 };
 
 static int chain_progress(disk_progress_fn *progress, void *context, uint64_t done, uint64_t all)
 {
@@ -67,7 +67,7 @@ int disk_commit(struct disk *d, disk_progress_fn *progress, void *context,
 
     if (d->read_only)
         return disk_error(error, -EROFS, d->path, "it is open for reading only");
-    if (!d->backing)
+    if (!d->backing || !d->backing_name) /* an unsafe rebase leaves the file open, not the name */
         return disk_error(error, -EINVAL, d->path, "it has no backing file to commit to");
     if (!d->drv->make_empty)
         return disk_error(error, -ENOTSUP, d->path, "%s images cannot be emptied", d->drv->name);
@@ -122,6 +122,22 @@ static int keep_differences(struct disk *d, struct disk *to, uint64_t off, size_
     return r;
 }
 
+/* How many of the n bytes at off, which read as zero in the image, do so in `to`, too. */
+static int zero_in_both(struct disk *to, uint64_t off, uint64_t n, uint64_t *zero)
+{
+    struct disk_extent e;
+    int r;
+
+    *zero = n;
+    if (!to || off >= disk_size(to))
+        return 0;
+    n = n < disk_size(to) - off ? n : disk_size(to) - off;
+    r = disk_map(to, off, n, &e);
+    *zero = r < 0 || e.kind == DISK_DATA ? 0 : e.len;
+    return r;
+}
+
+/* Looks at runs, and reads only what an image of either chain has data for. */
 static int keep_all(struct disk *d, struct disk *to, disk_progress_fn *progress, void *context)
 {
     uint8_t *buf = base_alloc(2 * CHAIN_PIECE);
@@ -130,14 +146,24 @@ static int keep_all(struct disk *d, struct disk *to, disk_progress_fn *progress,
     int r = 0;
 
     for (uint64_t off = 0; off < size && !r; off += n) {
-        n = size - off < CHAIN_PIECE ? size - off : CHAIN_PIECE;
+        uint64_t zero = 0;
+
+        n = size - off < CHAIN_RUN ? size - off : CHAIN_RUN;
         r = chain_progress(progress, context, off, size);
         r = r ? r : disk_map(d, off, n, &e);
         if (r < 0)
             break;
         n = e.len;
-        if (e.depth || e.kind == DISK_UNALLOCATED)
+        if (!e.depth && e.kind != DISK_UNALLOCATED)
+            continue;
+        if (e.kind != DISK_DATA)
+            r = zero_in_both(to, off, n, &zero);
+        if (zero) {
+            n = zero;
+        } else if (!r) {
+            n = n < CHAIN_PIECE ? n : CHAIN_PIECE;
             r = keep_differences(d, to, off, (size_t)n, buf);
+        }
     }
     free(buf);
     return r ? r : disk_flush(d);

@@ -312,6 +312,10 @@ uint64_t q2_alloc(struct q2 *q, uint64_t n, bool *zero, int *result)
         *zero = is_zero;
     if (*result < 0)
         return 0;
+    if (!first) { /* a refcount of zero for the header: no place to give away, nor an error code */
+        *result = q2_corrupt(q, "the header's cluster is free");
+        return 0;
+    }
     off = first << q->cluster_bits;
     if (off + (n << q->cluster_bits) > Q2_OFFSET_MASK) {
         *result = -EFBIG;

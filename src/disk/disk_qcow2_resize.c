@@ -149,6 +149,13 @@ int q2_resize(struct disk *d, uint64_t size, unsigned flags, struct base_text *e
 
 /* ---- backing file ---------------------------------------------------- */
 
+static void name_backing(struct q2 *q, char *name, char *format)
+{
+    q->d->backing_name = name;
+    q->d->backing_format = format;
+    q2_ext_set(q, (uint32_t)Q2_EXT_BACKING_FORMAT, format, format ? (uint32_t)strlen(format) : 0);
+}
+
 int q2_set_backing(struct disk *d, const char *name, const char *format, struct base_text *error)
 {
     struct q2 *q = d->state;
@@ -160,16 +167,21 @@ int q2_set_backing(struct disk *d, const char *name, const char *format, struct 
                           Q2_MAX_BACKING_NAME);
     q2_close_gate(q);
     r = q2_commit_all(q);
-    d->backing_name = name ? base_strdup(name) : NULL;
-    d->backing_format = name && format ? base_strdup(format) : NULL;
-    q2_ext_set(q, (uint32_t)Q2_EXT_BACKING_FORMAT, d->backing_format,
-               d->backing_format ? (uint32_t)strlen(format) : 0);
-    r = r ? r : q2_header_write(q);
+    if (!r) {
+        name_backing(q, name ? base_strdup(name) : NULL,
+                     name && format ? base_strdup(format) : NULL);
+        r = q2_header_write(q);
+        if (r < 0) { /* it is still the old one that is open, and in the header */
+            free(d->backing_name);
+            free(d->backing_format);
+            name_backing(q, old_name, old_format);
+        }
+    }
     q2_open_gate(q);
-    free(old_name);
-    free(old_format);
     if (r < 0)
         return disk_error(error, r, d->path, "its header cannot be written: %s", strerror(-r));
+    free(old_name);
+    free(old_format);
     return 0;
 }
 

@@ -442,6 +442,24 @@ def case_rebase():
     must("map", "b.qcow2")
 
 
+def case_rebase_of_what_is_mostly_hole():
+    """Data in one chain, the other, both, and nowhere; a walk over all of it would not end."""
+    if not qcow2():
+        return "no qcow2"
+    for name, at in (("one.qcow2", ("1G", "3T")), ("two.qcow2", ("2G", "3T"))):
+        must("create", name, "4T" if name == "one.qcow2" else "3500G")
+        for k, place in enumerate(at):
+            peer("qemu-io", "-c", f"write -P {len(name) + k} {place} 100k", name)
+    must("create", "-b", "one.qcow2", "-F", "qcow2", "a.qcow2")
+    peer("qemu-io", "-c", "write -z 5G 64k", "-c", "write -P 4 2G 4k", "a.qcow2")
+    must("rebase", "a.qcow2", "-b", "two.qcow2", "-F", "qcow2")
+    peer("qemu-img", "check", "a.qcow2")
+    peer("qemu-io", "-c", "read -P 9 1G 100k", "-c", "read -P 4 2G 4k",
+         "-c", "read -P 0 2147487744 96k", "-c", "read -P 0 5G 64k",
+         "-c", "read -P 10 3T 100k", "-c", "read -P 0 3600G 1M", "a.qcow2")
+    assert must_json("info", "a.qcow2")["actual-size"] < 2 * MIB
+
+
 def case_snapshots():
     if not qcow2():
         return "no qcow2"

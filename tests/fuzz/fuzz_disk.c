@@ -1,8 +1,8 @@
 /* fuzz_disk.c: any bytes as a disk image. SPDX-License-Identifier: Apache-2.0
  *
  * An input makes an image in memory (fuzz_image.h). It is opened, read, mapped and checked; a qcow2
- * image is then repaired in a copy, written to, and checked again. What must hold, besides that
- * nothing is read or written where it should not be:
+ * image is then resized, committed, rebased in a copy; repaired in another, written to, and checked
+ * again. What must hold, besides that nothing is read or written where it should not be:
  *   - no input makes us allocate more than MAX_MEMORY, or read more than MAX_READ bytes or
  *     MAX_READS times from the file;
  *   - an image opened for reading is not changed;
@@ -52,6 +52,14 @@ static bool fuzz_one(const uint8_t *data, size_t n, struct base_text *why)
         return fuzz_fail(&u, "an image opened for reading was changed");
     if (!format || strcmp(format, "qcow2") || (sound && u.seed % 4))
         return true; /* writing takes its time: not always */
+    if ((u.seed >> 8) % 2) {
+        struct fuzz_use own = u; /* what follows does not depend on it */
+
+        fuzz_fs_copy(FUZZ_COPY, FUZZ_IMAGE);
+        reset();
+        if (!fuzz_use_commands(&own, sound) || !bounds_kept(&own, "commands"))
+            return false;
+    }
     fuzz_fs_copy(FUZZ_COPY, FUZZ_IMAGE);
     reset();
     if (!sound && (!fuzz_use_repair(&u, &repaired) || !bounds_kept(&u, "repair")))

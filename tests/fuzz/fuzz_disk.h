@@ -22,6 +22,8 @@ bool fuzz_use_read(struct fuzz_use *u, bool *sound, const char **format);
 bool fuzz_use_repair(struct fuzz_use *u, bool *sound);
 /* Writes to FUZZ_COPY, which is sound, and must stay so. */
 bool fuzz_use_write(struct fuzz_use *u);
+/* Resize, commit, rebase, snapshots on FUZZ_COPY (fuzz_disk_commands.c). */
+bool fuzz_use_commands(struct fuzz_use *u, bool sound);
 bool fuzz_fail(struct fuzz_use *u, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* What the library did since the reset (fuzz_wrap.c): the most bytes allocated at one moment, the
