@@ -11,6 +11,7 @@
  *     x & -c,  x & (c - 1)                      sel c, x, 0;  sel c, 0, x    (c an i1 as a number)
  *     sel c, x, 0 | sel c, 0, y                 sel c, x, y
  *     sel a < b, a, b                           min a, b; and the like
+ *     mul x, y; ...; mulhu x, y                 the high half behind the low one: one instruction
  *
  * One definition deep or two, while the function is built anew; so a rule sees operands that are
  * simplified already. A rule must not need more instructions than it replaces when the replaced
@@ -177,6 +178,39 @@ static ir_ref opt_low_bits(struct ir_func *f, unsigned ty, ir_ref a, ir_ref b)
     return ir_op2(f, IR_AND, ty, opt_def(f, a)->a, ir_ki(f, ty, opt_ones(ty) >> up));
 }
 
+/* ---- both halves of a product ---------------------------------------- */
+
+enum { OPT_PRODUCT_FAR = 64 };
+
+/* The MULHU of what MUL r multiplies that follows in its block, or IR_NIL. */
+static ir_ref opt_high_half(const struct ir_func *f, ir_ref r)
+{
+    const struct ir_ins *i = &f->ins[r];
+
+    if (i->ty != IR_I64 || ir_is_const(i->b)) return IR_NIL;
+    for (ir_ref n = r + 1; n < f->nins && n - r < OPT_PRODUCT_FAR; n++) {
+        const struct ir_ins *o = &f->ins[n];
+
+        if (o->op == IR_BLOCK) return IR_NIL;
+        if (o->op == IR_MULHU && o->ty == i->ty &&
+            ((o->a == i->a && o->b == i->b) || (o->a == i->b && o->b == i->a)))
+            return n;
+    }
+    return IR_NIL;
+}
+
+/* The high half is built behind the low one; when its turn comes the builder finds it. */
+static bool opt_product(struct opt_rebuild *b, ir_ref r)
+{
+    ir_ref high = opt_high_half(b->src, r);
+    const struct ir_ins *i = &b->src->ins[high];
+
+    if (!high || !opt_may(b->dst)) return false;
+    opt_rebuild_copy(b, r);
+    ir_op2(b->dst, IR_MULHU, IR_I64, opt_rebuild_map(b, i->a), opt_rebuild_map(b, i->b));
+    return true;
+}
+
 /* ---- the pass -------------------------------------------------------- */
 
 /* What instruction i with new operands a, b, c is better said as, or IR_NIL. */
@@ -207,6 +241,7 @@ static bool opt_strength_ins(struct opt_rebuild *b, void *ctx, ir_ref r)
     ir_ref v;
 
     switch (i->op) {
+    case IR_MUL: return opt_product(b, r);
     case IR_OR:
     case IR_ADD:
     case IR_XOR:
