@@ -81,8 +81,8 @@ COMMAND(bench);
      "qcow2: width of reference counts, 1 to 64. Default: 16."},                                  \
     {"qcow2-version", 0, CLI_NUMBER, AT(version), 0, "NUMBER",                                    \
      "qcow2: 2 for readers older than 2012. Default: 3."},                                        \
-    {"preallocate", 0, CLI_WORD, AT(prealloc), 0, "off|metadata|full",                            \
-     "Space to take at once. Default: off."},                                                     \
+    {"preallocate", 0, CLI_WORD, AT(prealloc), 0, "off|metadata|falloc|full",                     \
+     "Space to take at once; falloc and full are the same. Default: off."},                       \
     {"geometry", 0, CLI_STRING, AT(geometry), 0, "C,H,S",                                         \
      "Cylinders, heads and sectors a track, as a device will report them."},                      \
     {"subformat", 0, CLI_STRING, AT(subformat), 0, "NAME",                                        \
@@ -311,7 +311,8 @@ const struct cli_command cli_disk_commands[] = {
          rebase_options, 1, 1, NULL),
     LEAF(map, "say where the bytes of a disk are", "IMAGE", NULL, map_options, 1, 1, NULL),
     LEAF(compare, "compare the content of two disks", "IMAGE IMAGE",
-         "The exit status is 1 if they differ. The longer one's rest must be zeros.",
+         "The exit status is 1 if they differ, 2 if one cannot be read. The longer one's rest must "
+         "be zeros.",
          compare_options, 2, 2, NULL),
     LEAF(split, "make several small disks of a large one, or of a folder", "SOURCE PREFIX",
          "An image is cut into pieces. The files of a folder are spread over disks that hold a tar "

@@ -190,7 +190,7 @@ bool disk_cmd_create_options(const struct isomer_disk_options *o, const char *fo
     };
     if (o->prealloc)
         c->prealloc = !strcmp(o->prealloc, "metadata") ? DISK_PREALLOC_METADATA
-                      : !strcmp(o->prealloc, "full") ? DISK_PREALLOC_FULL : DISK_PREALLOC_OFF;
+                      : !strcmp(o->prealloc, "off") ? DISK_PREALLOC_OFF : DISK_PREALLOC_FULL;
     if (o->compression && !strcmp(o->compression, "zstd"))
         c->compression = DISK_ZSTD;
     if (o->cluster_size > UINT32_MAX || o->version > 99 || o->refcount_bits > 99) {

@@ -240,6 +240,9 @@ static void print_compared(const struct isomer_disk_options *o, int r, const cha
     }
 }
 
+/* Not the status that says they differ; as cmp, diff and qemu-img do. */
+enum { COMPARE_IMPOSSIBLE = 2 };
+
 int isomer_disk_compare(const struct isomer_disk_options *o, int argc, char **argv)
 {
     struct disk *a = disk_cmd_open(o, argv[0], o->format, false), *b = NULL;
@@ -251,13 +254,15 @@ int isomer_disk_compare(const struct isomer_disk_options *o, int argc, char **ar
         b = disk_cmd_open(o, argv[1], o->backing_format, false);
     if (!a || !b) {
         disk_close(a);
-        return ISOMER_EXIT_FAILURE;
+        return COMPARE_IMPOSSIBLE;
     }
     r = compare(o, a, b, &what, &at);
     disk_close(a);
     disk_close(b);
-    if (r < 0)
-        return disk_cmd_fail(NULL, argv[0], r);
+    if (r < 0) {
+        disk_cmd_fail(NULL, argv[0], r);
+        return COMPARE_IMPOSSIBLE;
+    }
     print_compared(o, r, what, at);
     return r ? ISOMER_EXIT_FAILURE : ISOMER_EXIT_OK;
 }

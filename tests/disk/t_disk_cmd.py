@@ -241,6 +241,19 @@ def case_convert_raw():
     assert sorted(os.listdir(".")) == ["a.raw", "b.raw", "c.raw"]
 
 
+def case_preallocate():
+    """Each of qemu-img's words, for a raw and a qcow2 image: how much room is taken."""
+    for word, raw, thick in (("off", 0, 0), ("metadata", 0, 0), ("falloc", 4 * MIB, 4 * MIB),
+                             ("full", 4 * MIB, 4 * MIB)):
+        must("create", "-f", "raw", f"--preallocate={word}", f"{word}.raw", "4M")
+        must("create", f"--preallocate={word}", f"{word}.qcow2", "4M")
+        for name, least in ((f"{word}.raw", raw), (f"{word}.qcow2", thick)):
+            taken = os.stat(name).st_blocks * 512
+            assert least <= taken < least + MIB, (name, taken)
+        peer("qemu-img", "check", f"{word}.qcow2")
+        peer("qemu-img", "compare", "-f", "raw", f"{word}.raw", f"{word}.qcow2")
+
+
 def case_convert_of_all_kinds():
     if not qcow2():
         return "no qcow2"
@@ -343,7 +356,7 @@ def case_compare():
     write_file("d.raw", read_file("a.raw") + bytes(MIB - 1) + b"x")
     status, out, _ = disk("compare", "d.raw", "a.raw", "--json")
     assert status == 1 and json.loads(out)["offset"] == 4 * MIB - 1
-    fails(1, "No such file", "compare", "a.raw", "nothing")
+    fails(2, "No such file", "compare", "a.raw", "nothing")
 
 
 # ---- split -------------------------------------------------------------------------------
