@@ -6,7 +6,7 @@
  *           | no
  *           +--> formed, compiled --> jit_store_keep: a new record of the file
  *
- *     at the end, or before another program:  jit_store_next, _merge -> the caller writes a file
+ *     at the end, or before another program:  jit_store_next, _merge (jit_store_merge.c)
  *
  * Why: of what a short process does 60 % is translating, and the next process translates the same.
  * A region from the store costs a tenth.
@@ -22,31 +22,6 @@
 
 #include <link.h>
 #include <sys/mman.h>
-#include <time.h>
-
-struct store_file {
-    uint64_t id;
-    const char *data;            /* what is there, or NULL */
-    const jit_store_slot *slots;
-    uint32_t mask;               /* slots less 1 */
-    uint64_t size;
-    jit_store_bytes fresh;       /* new records, one behind the other */
-    jit_store_slot *fresh_slots; /* a table like that of the file; NULL: none yet */
-    uint32_t fresh_mask, nfresh;
-    uint64_t saved;              /* bytes of fresh that were asked for */
-    uint64_t used;               /* bytes of data's records since it was let go */
-};
-struct store_range {
-    uint64_t start, len, offset;
-    uint32_t file;
-};
-struct jit_store {
-    uint64_t key;
-    BASE_VEC(struct store_file) files;
-    BASE_VEC(struct store_range) ranges;
-    uint32_t last;               /* the range that was asked for last */
-    jit_store_bytes moved;       /* copy of a record for another address */
-};
 
 /* ---- on or off ------------------------------------------------------- */
 
@@ -110,49 +85,9 @@ bool jit_store_on(const struct jit *j, uint64_t *key)
     return j->p->store != NULL;
 }
 
-/* ---- slots ----------------------------------------------------------- */
-
-/* Positions near each other are in neighbouring slots, see bucket_of. */
-static uint32_t slot_of(uint64_t at, uint32_t mask)
-{
-    return (uint32_t)(base_hash64(at >> 6) << 5 | (at >> 1 & 31)) & mask;
-}
-
-/* The record for position at, among those from base on in size bytes; NULL: none. Only its
- * header is known to be there. */
-static const struct jit_record *slots_find(const jit_store_slot *slots, uint32_t mask,
-                                           const char *base, uint64_t size, uint64_t at)
-{
-    uint64_t tag = base_hash64(at) >> 32;
-    uint32_t i = slot_of(at, mask);
-    for (unsigned n = 0; n < JIT_STORE_PROBES && slots[i]; n++, i = (i + 1) & mask) {
-        uint64_t where = (slots[i] & UINT32_MAX) * 8;
-        const struct jit_record *r = (const struct jit_record *)(base + where);
-        if (slots[i] >> 32 == tag && where + sizeof *r <= size && r->at == at &&
-            r->size >= sizeof *r && r->size <= JIT_STORE_RECORD_MAX && r->size <= size - where)
-            return r;
-    }
-    return NULL;
-}
-
-/* False: no free slot is near. Of two records at the same position the later stays. */
-static bool slots_put(jit_store_slot *slots, uint32_t mask, const char *base, uint64_t at,
-                      uint64_t where)
-{
-    uint32_t i = slot_of(at, mask);
-    for (unsigned n = 0; n < JIT_STORE_PROBES; n++, i = (i + 1) & mask) {
-        const char *there = base + (slots[i] & UINT32_MAX) * 8;
-        if (slots[i] && (!base || ((const struct jit_record *)there)->at != at))
-            continue;
-        slots[i] = base_hash64(at) >> 32 << 32 | where / 8;
-        return true;
-    }
-    return false;
-}
-
 /* ---- files and ranges ------------------------------------------------ */
 
-static struct store_file *file_of(const struct jit_store *s, uint64_t id)
+struct jit_store_file *jit_store_file_of(const struct jit_store *s, uint64_t id)
 {
     for (size_t i = 0; i < s->files.len; i++)
         if (s->files.data[i].id == id)
@@ -163,37 +98,18 @@ static struct store_file *file_of(const struct jit_store *s, uint64_t id)
 bool jit_store_knows(struct jit *j, uint64_t id)
 {
     pthread_mutex_lock(&j->p->lock);
-    bool known = !j->p->store || file_of(j->p->store, id);
+    bool known = !j->p->store || jit_store_file_of(j->p->store, id);
     pthread_mutex_unlock(&j->p->lock);
     return known;
-}
-
-static uint64_t header_sum(const struct jit_store_header *h)
-{
-    const uint64_t *w = (const uint64_t *)h;
-    uint64_t sum = 0;
-    for (; w < &h->sum; w++)
-        sum = base_hash64(sum ^ *w);
-    return sum;
-}
-
-static bool header_sound(const struct jit_store *s, const void *data, uint64_t size)
-{
-    const struct jit_store_header *h = data;
-    return data && size >= sizeof *h && h->magic == JIT_STORE_MAGIC &&
-           h->version == JIT_STORE_VERSION && h->key == s->key && h->size == size &&
-           h->sum == header_sum(h) && h->nslots && !(h->nslots & (h->nslots - 1)) &&
-           h->nslots <= (size - sizeof *h) / sizeof(jit_store_slot) &&
-           size / 8 <= UINT32_MAX;
 }
 
 void jit_store_file(struct jit *j, uint64_t id, const void *data, size_t size)
 {
     struct jit_store *s = j->p->store;
-    struct store_file f = {.id = id};
+    struct jit_store_file f = {.id = id};
     if (!s)
         return;
-    if (header_sound(s, data, size)) {
+    if (jit_store_sound(s, data, size)) {
         const struct jit_store_header *h = data;
         f.data = data;
         f.size = size;
@@ -201,7 +117,7 @@ void jit_store_file(struct jit *j, uint64_t id, const void *data, size_t size)
         f.mask = h->nslots - 1;
     }
     pthread_mutex_lock(&j->p->lock);
-    if (!file_of(s, id))
+    if (!jit_store_file_of(s, id))
         base_vec_push(&s->files, f);
     pthread_mutex_unlock(&j->p->lock);
 }
@@ -212,10 +128,10 @@ void jit_store_map(struct jit *j, uint64_t id, uint64_t start, uint64_t len, uin
     if (!s)
         return;
     pthread_mutex_lock(&j->p->lock);
-    const struct store_file *f = file_of(s, id);
+    const struct jit_store_file *f = jit_store_file_of(s, id);
     if (f) {
         jit_store_forget(j, start, len);
-        struct store_range r = {start, len, offset, (uint32_t)(f - s->files.data)};
+        struct jit_store_range r = {start, len, offset, (uint32_t)(f - s->files.data)};
         base_vec_push(&s->ranges, r);
     }
     pthread_mutex_unlock(&j->p->lock);
@@ -226,7 +142,7 @@ void jit_store_forget(struct jit *j, uint64_t start, uint64_t len)
     struct jit_store *s = j->p->store;
     size_t n = s ? s->ranges.len : 0, keep = 0;
     for (size_t i = 0; i < n; i++) {
-        struct store_range r = s->ranges.data[i], end = r;
+        struct jit_store_range r = s->ranges.data[i], end = r;
         if (!(r.start - start < len || start - r.start < r.len)) {
             s->ranges.data[keep++] = r;
             continue;
@@ -252,9 +168,9 @@ void jit_store_forget(struct jit *j, uint64_t start, uint64_t len)
     s->ranges.len = keep + s->ranges.len - n;
 }
 
-static const struct store_range *range_at(struct jit_store *s, uint64_t pc)
+static const struct jit_store_range *range_at(struct jit_store *s, uint64_t pc)
 {
-    const struct store_range *r = s->ranges.data;
+    const struct jit_store_range *r = s->ranges.data;
     if (s->last < s->ranges.len && pc - r[s->last].start < r[s->last].len)
         return &r[s->last];
     for (size_t i = 0; i < s->ranges.len; i++) {
@@ -268,19 +184,19 @@ static const struct store_range *range_at(struct jit_store *s, uint64_t pc)
 
 /* ---- using ----------------------------------------------------------- */
 
-static const struct jit_record *find(const struct store_file *f, uint64_t at)
+static const struct jit_record *find(const struct jit_store_file *f, uint64_t at)
 {
     const struct jit_record *r = NULL;
     if (f->fresh_slots)
-        r = slots_find(f->fresh_slots, f->fresh_mask, (const char *)f->fresh.data, f->fresh.len,
+        r = jit_slots_find(f->fresh_slots, f->fresh_mask, (const char *)f->fresh.data, f->fresh.len,
                        at);
     if (!r && f->data)
-        r = slots_find(f->slots, f->mask, f->data, f->size, at);
+        r = jit_slots_find(f->slots, f->mask, f->data, f->size, at);
     return r;
 }
 
 static const struct jit_record *find_key(const struct jit *j, uint64_t key,
-                                         const struct store_range **range)
+                                         const struct jit_store_range **range)
 {
     struct jit_store *s = j->p->store;
     uint64_t pc = jit_pc_of_key(key);
@@ -292,7 +208,7 @@ static const struct jit_record *find_key(const struct jit *j, uint64_t key,
 bool jit_store_serves(const struct jit *j, uint64_t key)
 {
     struct jit_store *s = j->p->store;
-    const struct store_range *range =
+    const struct jit_store_range *range =
         s && !jit_mode_of_key(key) ? range_at(s, jit_pc_of_key(key)) : NULL;
     return range && s->files.data[range->file].data;
 }
@@ -311,7 +227,7 @@ static bool counts_in_vain(const struct jit *j, const struct jit_record *r,
 }
 
 static bool compare_bytes(const struct jit_record *r, const struct jit_parts *p,
-                          const struct store_range *range, uint64_t pc)
+                          const struct jit_store_range *range, uint64_t pc)
 {
     const uint8_t *bytes = p->bytes;
     for (unsigned i = 0; i < r->nranges; i++) {
@@ -327,7 +243,7 @@ static bool compare_bytes(const struct jit_record *r, const struct jit_parts *p,
 /* Are the guest bytes at pc those of the record? Within range they can be read, if the file has
  * not become shorter. */
 static bool same_bytes(struct jit *j, struct jit_vcpu *self, const struct jit_record *r,
-                       const struct jit_parts *p, const struct store_range *range, uint64_t pc)
+                       const struct jit_parts *p, const struct jit_store_range *range, uint64_t pc)
 {
     struct jit_thread *t = self ? jit_thread_of(self) : NULL;
     if (t && sigsetjmp(t->landing, j->host == NULL)) {
@@ -396,7 +312,7 @@ static const struct jit_record *moved(struct jit_store *s, const struct jit_reco
 }
 
 /* A record is used once, and those behind it come next: its pages need not stay resident. */
-static void used(struct store_file *f, const struct jit_record *r)
+static void used(struct jit_store_file *f, const struct jit_record *r)
 {
     f->used += r->size;
     if (f->used < JIT_STORE_RESIDENT || (uintptr_t)f->data % 4096)
@@ -424,7 +340,7 @@ static struct jit_region *install(struct jit *j, struct jit_vcpu *self, uint64_t
 
 struct jit_region *jit_store_take(struct jit *j, struct jit_vcpu *self, uint64_t key, bool back)
 {
-    const struct store_range *range;
+    const struct jit_store_range *range;
     const struct jit_record *r = find_key(j, key, &range);
     uint64_t pc = jit_pc_of_key(key);
     struct jit_parts p;
@@ -456,7 +372,7 @@ static bool typical(const struct jit *j, const struct jit_region *r)
     return counter ? true : !c->count_rounds && !jit_quiet(j, jit_pc_of_key(r->key));
 }
 
-static bool in_range(const struct jit_formed *d, const struct store_range *range)
+static bool in_range(const struct jit_formed *d, const struct jit_store_range *range)
 {
     for (unsigned i = 0; i < d->nranges; i++) {
         uint64_t off = d->range[i].start - range->start;
@@ -466,7 +382,7 @@ static bool in_range(const struct jit_formed *d, const struct store_range *range
     return true;
 }
 
-static void fresh_grow(struct store_file *f)
+static void fresh_grow(struct jit_store_file *f)
 {
     uint32_t n = f->fresh_slots ? (f->fresh_mask + 1) * 2 : 256;
     free(f->fresh_slots);
@@ -474,7 +390,7 @@ static void fresh_grow(struct store_file *f)
     f->fresh_mask = n - 1;
     for (uint64_t where = 0; where < f->fresh.len;) {
         const struct jit_record *r = (const struct jit_record *)(f->fresh.data + where);
-        slots_put(f->fresh_slots, f->fresh_mask, (const char *)f->fresh.data, r->at, where);
+        jit_slots_put(f->fresh_slots, f->fresh_mask, (const char *)f->fresh.data, r->at, where);
         where += r->size;
     }
 }
@@ -514,7 +430,8 @@ static bool still(const struct jit_record *old, const struct jit_formed *d)
     return jit_record_parts(old, &p) && !memcmp(p.bytes, d->bytes, n);
 }
 
-static void keep_in(struct jit *j, struct store_file *f, const struct jit_region *r, uint64_t at)
+static void keep_in(struct jit *j, struct jit_store_file *f, const struct jit_region *r,
+                    uint64_t at)
 {
     const struct jit_record *old = find(f, at);
     uint64_t start = f->fresh.len;
@@ -537,7 +454,7 @@ static void keep_in(struct jit *j, struct store_file *f, const struct jit_region
     if (!f->fresh_slots || f->nfresh * 2 > f->fresh_mask)
         fresh_grow(f);
     else
-        slots_put(f->fresh_slots, f->fresh_mask, (const char *)f->fresh.data, at, start);
+        jit_slots_put(f->fresh_slots, f->fresh_mask, (const char *)f->fresh.data, at, start);
     f->nfresh++;
     j->stats.store_kept++;
     j->stats.store_bytes += f->fresh.len - start;
@@ -547,7 +464,7 @@ void jit_store_keep(struct jit *j, const struct jit_region *r)
 {
     struct jit_store *s = j->p->store;
     uint64_t pc = jit_pc_of_key(r->key);
-    const struct store_range *range = s ? range_at(s, pc) : NULL;
+    const struct jit_store_range *range = s ? range_at(s, pc) : NULL;
     if (range && typical(j, r) && in_range(&j->p->formed, range))
         keep_in(j, &s->files.data[range->file], r, pc - range->start + range->offset);
 }
@@ -557,167 +474,4 @@ void jit_store_fork_child(struct jit *j)
     struct jit_store *s = j->p->store;
     for (size_t i = 0; s && i < s->files.len; i++)
         s->files.data[i].saved = s->files.data[i].fresh.len;
-}
-
-/* ---- for the caller to write ----------------------------------------- */
-
-/* The process is about to end: who holds the lock for long (it waits for a page, say) is not waited
- * for. */
-static bool lock_soon(struct jit *j)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec++;
-    return pthread_mutex_timedlock(&j->p->lock, &until) == 0;
-}
-
-bool jit_store_next(struct jit *j, uint32_t *n, uint64_t *id)
-{
-    const struct jit_store *s = j->p->store;
-    bool found = false;
-    if (!s || !lock_soon(j))
-        return false;
-    while (!found && *n < s->files.len) {
-        const struct store_file *f = &s->files.data[(*n)++];
-        uint64_t fresh = f->fresh.len - f->saved;
-        found = fresh >= JIT_STORE_FRESH_MIN && fresh >= f->size / JIT_STORE_FRESH_SHARE;
-        *id = f->id;
-    }
-    pthread_mutex_unlock(&j->p->lock);
-    return found;
-}
-
-/* Two passes over the same records in the same order: the first makes the slots, the second gives
- * the records out, so that nothing is in memory twice. */
-struct merge {
-    const struct store_file *f;
-    const char *data;          /* the old; records from..size */
-    const jit_store_slot *slots;
-    uint32_t mask;
-    uint64_t from, size;
-    jit_store_slot *out;       /* the new slots */
-    uint32_t out_mask, count;
-    uint64_t len, gained;      /* bytes in all, and of what is new */
-    struct jit_store_put put;
-    const char *run;           /* second pass: records that follow each other, not given yet */
-    uint64_t run_len;
-    bool ok;
-};
-
-typedef void merge_step(struct merge *m, const struct jit_record *r, bool fresh);
-
-static const struct jit_record *fresh_at(const struct merge *m, uint64_t at)
-{
-    return slots_find(m->f->fresh_slots, m->f->fresh_mask, (const char *)m->f->fresh.data,
-                      m->f->fresh.len, at);
-}
-static const struct jit_record *old_at(const struct merge *m, uint64_t at)
-{
-    return m->slots ? slots_find(m->slots, m->mask, m->data, m->size, at) : NULL;
-}
-
-/* Does a new record take the place of the old one? */
-static bool beats(const struct jit_record *fresh, const struct jit_record *old)
-{
-    return fresh && old && (fresh->anew || (fresh->head && !old->head));
-}
-
-static void merge_run(struct merge *m, const struct jit_record *r, bool fresh)
-{
-    (void)fresh;
-    if (m->run + m->run_len == (const char *)r) {
-        m->run_len += r->size;
-        return;
-    }
-    m->ok = m->ok && (!m->run_len || m->put.fn(m->put.ctx, m->run, m->run_len));
-    m->run = (const char *)r;
-    m->run_len = r->size;
-}
-
-static void merge_slot(struct merge *m, const struct jit_record *r, bool fresh)
-{
-    (void)fresh;
-    slots_put(m->out, m->out_mask, NULL, r->at, m->len);
-    m->len += r->size;
-}
-
-static void merge_count(struct merge *m, const struct jit_record *r, bool fresh)
-{
-    m->count++;
-    m->gained += fresh ? r->size : 0;
-}
-
-/* The old ones, then those of the new that nobody else has written meanwhile. What makes no sense
- * among the old ends them. */
-static void merge_each(struct merge *m, merge_step *step)
-{
-    for (uint64_t at = m->from; m->size - at >= sizeof(struct jit_record);) {
-        const struct jit_record *r = (const struct jit_record *)(m->data + at);
-        if (r->size < sizeof *r || r->size % 8 || r->size > m->size - at)
-            break;
-        if (!beats(fresh_at(m, r->at), r))
-            step(m, r, false);
-        at += r->size;
-    }
-    for (uint64_t at = 0; at < m->f->fresh.len;) {
-        const struct jit_record *r = (const struct jit_record *)(m->f->fresh.data + at);
-        const struct jit_record *old = old_at(m, r->at);
-        if (fresh_at(m, r->at) == r && (!old || beats(r, old)))
-            step(m, r, true);
-        at += r->size;
-    }
-}
-
-static void merge_old(struct merge *m, const struct jit_store *s, const void *data, uint64_t size)
-{
-    const struct jit_store_header *h = data;
-    if (!header_sound(s, data, size))
-        return;
-    m->data = data;
-    m->size = size;
-    m->slots = (const jit_store_slot *)(h + 1);
-    m->mask = h->nslots - 1;
-    m->from = sizeof *h + h->nslots * sizeof *m->slots;
-}
-
-/* Header and slots; a table at most half full. */
-static void merge_head(struct merge *m, const struct jit_store *s)
-{
-    struct jit_store_header h = {.magic = JIT_STORE_MAGIC, .version = JIT_STORE_VERSION,
-                                 .nslots = 256, .key = s->key, .count = m->count};
-    while (h.nslots < m->count * 2)
-        h.nslots *= 2;
-    m->out = base_zalloc(h.nslots * sizeof *m->out);
-    m->out_mask = h.nslots - 1;
-    m->len = sizeof h + h.nslots * sizeof *m->out;
-    merge_each(m, merge_slot);
-    h.size = m->len;
-    h.sum = header_sum(&h);
-    m->ok = m->put.begin(m->put.ctx, m->len) && m->put.fn(m->put.ctx, &h, sizeof h) &&
-            m->put.fn(m->put.ctx, m->out, h.nslots * sizeof *m->out);
-    free(m->out);
-}
-
-bool jit_store_merge(struct jit *j, uint64_t id, const void *data, size_t size,
-                     struct jit_store_put put)
-{
-    struct jit_store *s = j->p->store;
-    struct merge m = {.put = put};
-    if (!s || !lock_soon(j))
-        return false;
-    struct store_file *f = file_of(s, id);
-    if (f && f->fresh_slots) {
-        m.f = f;
-        merge_old(&m, s, data, size);
-        merge_each(&m, merge_count);
-        if (m.gained >= JIT_STORE_FRESH_MIN)
-            merge_head(&m, s);
-        if (m.ok) {
-            merge_each(&m, merge_run);
-            m.ok = m.ok && m.put.fn(m.put.ctx, m.run, m.run_len);
-        }
-        f->saved = f->fresh.len;
-    }
-    pthread_mutex_unlock(&j->p->lock);
-    return m.ok;
 }

@@ -99,10 +99,51 @@ bool jit_record_make(jit_store_bytes *out, uint64_t at, uint64_t key,
 /* Makes r, a copy of a record with sound parts, one for code at pc; false: it cannot be there. */
 bool jit_record_move(struct jit_record *r, uint64_t pc);
 
+/* ---- the store of a VM ------------------------------------------------- */
+
+struct jit_store_file {
+    uint64_t id;
+    const char *data;            /* what is there, or NULL */
+    const jit_store_slot *slots;
+    uint32_t mask;               /* slots less 1 */
+    uint64_t size;
+    jit_store_bytes fresh;       /* new records, one behind the other */
+    jit_store_slot *fresh_slots; /* a table like that of the file; NULL: none yet */
+    uint32_t fresh_mask, nfresh;
+    uint64_t saved;              /* bytes of fresh that were asked for */
+    uint64_t used;               /* bytes of data's records since it was let go */
+};
+struct jit_store_range {
+    uint64_t start, len, offset;
+    uint32_t file;
+};
+struct jit_store {
+    uint64_t key;
+    BASE_VEC(struct jit_store_file) files;
+    BASE_VEC(struct jit_store_range) ranges;
+    uint32_t last;               /* the range that was asked for last */
+    jit_store_bytes moved;       /* copy of a record for another address */
+};
+
+/* ---- jit_store_merge.c ------------------------------------------------- */
+
+/* The record for position at, among those from base on in size bytes; NULL: none. Only its
+ * header is known to be there. */
+const struct jit_record *jit_slots_find(const jit_store_slot *slots, uint32_t mask,
+                                        const char *base, uint64_t size, uint64_t at);
+/* A record for at is at where. Of two at the same position the later stays; base: where the others
+ * are, NULL: this is the only one at its position. False: no free slot is near. */
+bool jit_slots_put(jit_store_slot *slots, uint32_t mask, const char *base, uint64_t at,
+                   uint64_t where);
+/* Can data be searched: a header with its sum, for this store, and slots? */
+bool jit_store_sound(const struct jit_store *s, const void *data, uint64_t size);
+
 /* ---- jit_store.c ------------------------------------------------------- */
 
 void jit_store_init(struct jit *j);
 void jit_store_free(struct jit *j);
+/* NULL: not known (lock held). */
+struct jit_store_file *jit_store_file_of(const struct jit_store *s, uint64_t id);
 /* Is the code at key (lock held) in a file of which something is stored? Then it is worth compiling
  * at once: what is not there yet will be, and nobody need do it again. */
 bool jit_store_serves(const struct jit *j, uint64_t key);
