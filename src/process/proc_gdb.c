@@ -316,7 +316,7 @@ static void apply(struct gdb *g, const struct action *list, unsigned n)
 static pid_t thread_id(const char **s)
 {
     if (**s == '-') { /* -1 */
-        *s += 2;
+        *s += 1 + ((*s)[1] == '1');
         return -1;
     }
     return (pid_t)proc_gdb_number(s);

@@ -41,7 +41,10 @@ bool proc_gdb_point_add(struct gdb *g, enum gdb_point_type type, uint64_t addr, 
     struct gdb_point b = {.addr = addr, .len = len, .type = type};
     unsigned i = 0;
 
-    proc_read_guest(b.old, addr, len < sizeof b.old ? len : sizeof b.old);
+    /* Not proc_read_guest(): the server's thread takes no signal, so a fault would end all. What
+     * cannot be read is watched all the same, and counts as zeros. */
+    if (pread(g->mem_fd, b.old, len < sizeof b.old ? len : sizeof b.old, (off_t)addr) < 0)
+        memset(b.old, 0, sizeof b.old);
     pthread_mutex_lock(&g->points_lock);
     while (i < g->npoints && (g->point[i].addr != addr || g->point[i].type != type ||
                               g->point[i].len != len))

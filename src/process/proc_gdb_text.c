@@ -203,7 +203,7 @@ static void file_pread(const char *s, struct base_text *out)
     uint8_t *data;
     ssize_t got;
 
-    size = *s++ == ',' ? proc_gdb_number(&s) : 0;
+    size = *s == ',' ? (s++, proc_gdb_number(&s)) : 0;
     at = *s == ',' ? (s++, proc_gdb_number(&s)) : 0;
     if (size > GDB_PACKET / 2 - 64)
         size = GDB_PACKET / 2 - 64;

@@ -175,6 +175,10 @@ continue
     case("execve: status", None if status == 42 and "child 9" in out else (status, out))
     text, status, out, _ = session("print *(int *)0x10\n", "./static")
     expect("bad address", text, [("refused", "Cannot access memory at address 0x10")])
+    text, status, _, _ = session("handle SIGUSR1 nostop noprint pass\n"
+                                 "watch *(long *)0x100\ncontinue\n", "./static")
+    expect("watch what is not mapped", text, [("it runs on", "code 052")])
+    case("watch what is not mapped: status", None if status == 42 else status)
     p = start([], ["./static"])
     with socket.socket(socket.AF_UNIX) as s:
         s.connect(SOCKET)
