@@ -12,7 +12,7 @@
  *   disk_qcow2_tree.c    everything below an L1 table, for snapshots
  *   disk_qcow2_read.c, _write.c, _compress.c   requests
  *   disk_qcow2_create.c, _check.c, _rebuild.c, _resize.c, _snapshot.c
- *   disk_qcow2_bitmap.c, _bitmap_store.c       dirty bitmaps
+ *   disk_qcow2_bitmap.c, _change.c, _store.c   dirty bitmaps
  *
  * Rules that a change must keep
  *  - Metadata is changed in memory only, and reaches the file in q2_commit() only, in this order,
@@ -353,7 +353,7 @@ void q2_cache_free(struct q2_cache *c);
 /* What that L2 entry names is something else from now on. */
 void q2_cache_forget(struct q2_cache *c, uint64_t entry);
 
-/* ---- dirty bitmaps (disk_qcow2_bitmap.c, _store.c) -------------------- */
+/* ---- dirty bitmaps (disk_qcow2_bitmap.c, _change.c, _store.c) ---------- */
 
 /* Reads the directory, and for a writer what records. An error keeps a writer from opening. */
 int q2_bitmaps_open(struct q2 *q);
@@ -387,6 +387,12 @@ static inline int q2_record(struct q2 *q, uint64_t off, uint64_t len)
 }
 int q2_bitmap_mark(struct q2 *q); /* those that record, in the file */
 void q2_bitmap_state(struct q2 *q); /* sets q->recording */
+/* For who changes the list, or one: room in the file; it is free with the next commit; the list as
+ * it is in memory; a bitmap in memory, marked in the file. */
+int q2_bitmap_new_place(struct q2 *q, uint64_t len, uint64_t *off);
+void q2_bitmap_give_back(struct q2 *q, uint64_t off, uint64_t len);
+int q2_bitmap_list_anew(struct q2 *q);
+int q2_bitmap_mark_one(struct q2 *q, struct q2_bitmap *b);
 /* What was marked goes to the file. Behind the gate, or at close. */
 int q2_bitmaps_store(struct q2 *q);
 /* Resizing: may they get that size? Then, behind the gate: all in memory and marked. */
