@@ -151,6 +151,35 @@ def servers():
             kill $P; wait $P; rm -f *""")
 
 
+def postgres():
+    """It will not run as root: there it gets another user, in a namespace or (natively, in a
+    chroot, there may be no such namespace) for good."""
+    long.shell("postgresql, its benchmark", """
+        export PATH=/usr/lib/postgresql/17/bin:$PATH LC_ALL=C TZ=UTC PGUSER=pg PGDATABASE=postgres
+        D=$(mktemp -d); mv in.sh $D; AS=
+        if [ $(id -u) = 0 ]; then
+            AS="unshare -U --map-user=65534 --map-group=65534"
+            $AS true 2>/dev/null || {
+                AS="setpriv --reuid 65534 --regid 65534 --clear-groups"; chown -R 65534:65534 $D; }
+        fi
+        cd $D; PGHOST=$D $AS bash in.sh; rm -r $D""", files={"in.sh": """
+        export PGHOST=$PWD
+        initdb -D $PWD/data -A trust -E UTF8 --no-sync -U pg >init 2>&1; echo $?
+        postgres -D $PWD/data -k $PWD -h '' >log 2>&1 & P=$!
+        for i in $(seq 300); do pg_isready -q && break; sleep .1; done
+        psql -c 'select count(*), sum(i), md5(string_agg(i::text, chr(44)))
+                 from generate_series(1, 20000) i'
+        pgbench -q -i -s 1 2>/dev/null
+        pgbench -c 4 -j 2 -t 100 2>/dev/null | grep -E 'processed|failed'
+        psql -Atc 'select (select sum(abalance) from pgbench_accounts) = sum(delta), count(*)
+                   from pgbench_history'
+        psql -qAtc 'set max_parallel_workers_per_gather = 2; set parallel_setup_cost = 0;
+                    set parallel_tuple_cost = 0; set min_parallel_table_scan_size = 0;
+                    select sum(aid), count(distinct bid) from pgbench_accounts'
+        psql -c 'select 1 / 0' -c 'select no_such' 2>&1
+        kill -INT $P; wait $P; echo $?; grep -E 'PANIC|terminated by signal' log"""})
+
+
 def packages():
     long.shell("dpkg builds, installs, removes", """
         mkdir -p c/var/lib/dpkg/info c/var/lib/dpkg/updates; : >c/var/lib/dpkg/status; chmod 755 p/DEBIAN/postinst
@@ -163,7 +192,7 @@ def packages():
 
 def main():
     long.need_twin()
-    for part in (git, builds, languages, servers, packages):
+    for part in (git, builds, languages, servers, postgres, packages):
         part()
 
 
