@@ -482,7 +482,11 @@ int q2_snapshot_list(struct disk *d, struct disk_snapshot **list, unsigned *n)
     struct snaps s;
     int r = snaps_read(q, &s);
 
-    *n = r ? 0 : (unsigned)s.list.len;
+    if (r < 0) { /* who looks at the result has nothing to free */
+        snaps_free(&s);
+        return r;
+    }
+    *n = (unsigned)s.list.len;
     *list = base_zalloc((*n + 1ull) * sizeof **list);
     for (unsigned i = 0; i < *n; i++) {
         struct disk_snapshot *to = &(*list)[i];
@@ -495,7 +499,7 @@ int q2_snapshot_list(struct disk *d, struct disk_snapshot **list, unsigned *n)
         snprintf(to->name, sizeof to->name, "%s", from->name);
     }
     snaps_free(&s);
-    return r;
+    return 0;
 }
 
 /* The same file once more, for reading, with the snapshot's L1 as the active one. */
