@@ -33,12 +33,17 @@ def say(*command, **more):
     return got.stdout
 
 
+def samples_of(data):
+    """Samples by address of a file of perf's."""
+    text = say("perf", "script", "-i", data, "-F", "ip", stderr=subprocess.DEVNULL)
+    return Counter(int(word, 16) for word in text.split())
+
+
 def samples(command, env=None):
     """Samples by address of a run."""
     say("perf", "record", "-q", "-e", "task-clock", "-F", "2000", "-o", "perf.data", *command,
         env={**os.environ, **(env or {})}, stderr=subprocess.DEVNULL)
-    text = say("perf", "script", "-i", "perf.data", "-F", "ip", stderr=subprocess.DEVNULL)
-    return Counter(int(word, 16) for word in text.split())
+    return samples_of("perf.data")
 
 
 # ---- source lines --------------------------------------------------------------------------
