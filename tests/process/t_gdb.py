@@ -175,6 +175,30 @@ continue
     case("execve: status", None if status == 42 and "child 9" in out else (status, out))
     text, status, out, _ = session("print *(int *)0x10\n", "./static")
     expect("bad address", text, [("refused", "Cannot access memory at address 0x10")])
+    text, status, out, _ = session("""
+handle SIGUSR1 nostop noprint pass
+break leaf
+continue
+delete
+print leaf(3, 1.5)
+advance middle
+set scheduler-locking on
+stepi
+next
+set scheduler-locking off
+dump binary memory stack $sp $sp+512
+restore stack binary $sp
+tbreak child_runs
+set follow-fork-mode parent
+set var counter = 0
+continue
+""", "./static")
+    expect("more commands", text, [("call", r"^\$1 = 7$"), ("advance", r"^middle \(n="),
+                                   ("stepi and next", r"^25\t"),
+                                   ("restore", r"Restoring .*file stack"),
+                                   ("exit code", "code 052")])
+    case("more commands: status", None if status == 42 and out.startswith("before") else
+         (status, out, text))
     text, status, _, _ = session("handle SIGUSR1 nostop noprint pass\n"
                                  "watch *(long *)0x100\ncontinue\n", "./static")
     expect("watch what is not mapped", text, [("it runs on", "code 052")])
