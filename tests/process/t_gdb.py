@@ -29,10 +29,7 @@ def start(options, args):
     p = subprocess.Popen([ISOMER, "run", "--gdb", "unix:" + SOCKET, *options, *args],
                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                          stderr=subprocess.PIPE, text=True)
-    for _ in range(1000):
-        if Path(SOCKET).exists() or p.poll() is not None:
-            break
-        time.sleep(0.01)
+    p.stderr.readline()  # "waiting for gdb": the socket's name is there before it listens
     return p
 
 

@@ -99,16 +99,24 @@ def throw(s, kind, dice):
         pass  # the program came to its end
 
 
+def connect(s):
+    """The socket's name is there a moment before it listens."""
+    for _ in range(1000):
+        try:
+            s.connect(SOCKET)
+            return
+        except OSError:
+            time.sleep(0.01)
+
+
 def session(kind, dice):
     """Status, output, errors and answers."""
     Path(SOCKET).unlink(missing_ok=True)
     p = subprocess.Popen([ISOMER, "run", "--gdb", "unix:" + SOCKET, "./fuzzed"],
                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    while not Path(SOCKET).exists() and p.poll() is None:
-        time.sleep(0.01)
     answers = []
     with socket.socket(socket.AF_UNIX) as s:
-        s.connect(SOCKET)
+        connect(s)
         s.settimeout(60)
         reader = threading.Thread(target=drain, args=(s, answers))
         reader.start()
