@@ -249,14 +249,19 @@ static const char *fake_part(const char *path, pid_t *pid)
     return path;
 }
 
-static long fake_file(const struct base_text *text, int flags)
+/* Its name tells what it stands for, in another program that inherits it, too. */
+#define FAKE_NAME "isomer:"
+
+static long fake_file(const char *path, const struct base_text *text, int flags)
 {
+    char name[128];
     int fd;
     ssize_t n = 0;
 
     if ((flags & O_ACCMODE) != O_RDONLY)
         return -EACCES;
-    fd = memfd_create("proc", flags & O_CLOEXEC ? MFD_CLOEXEC : 0);
+    snprintf(name, sizeof name, FAKE_NAME "%s", path);
+    fd = memfd_create(name, flags & O_CLOEXEC ? MFD_CLOEXEC : 0);
     if (fd < 0)
         return -errno;
     for (size_t at = 0; at < text->len; at += (size_t)n) {
@@ -313,7 +318,23 @@ long proc_fake_open(struct proc_thread *t, const char *path, int flags)
         if (!strcmp(part, makers[i].name))
             r = fake_make(t, &makers[i], pid, dir, &text);
     if (r == 0)
-        r = fake_file(&text, flags);
+        r = fake_file(path, &text, flags);
     base_text_free(&text);
     return r;
+}
+
+bool proc_fake_path(int fd, char *path, size_t size)
+{
+    static const char prefix[] = "/memfd:" FAKE_NAME, suffix[] = " (deleted)";
+    char link[32], name[256];
+    ssize_t n;
+
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    n = readlink(link, name, sizeof name - 1);
+    if (n <= (ssize_t)(sizeof prefix + sizeof suffix) || n >= (ssize_t)sizeof name - 1 ||
+        strncmp(name, prefix, sizeof prefix - 1))
+        return false;
+    name[n - (ssize_t)(sizeof suffix - 1)] = 0;
+    snprintf(path, size, "%s", name + sizeof prefix - 1);
+    return true;
 }

@@ -223,6 +223,8 @@ const char *proc_guest_exe(const struct proc *p);
 /* open() of a file in /proc that would show the emulator (proc_fake.c): a
  * descriptor or -errno; -ENOSYS: it is not one of them. */
 long proc_fake_open(struct proc_thread *t, const char *path, int flags);
+/* Is fd one of those? Then path is the file in /proc that it stands for. */
+bool proc_fake_path(int fd, char *path, size_t size);
 /* Threads that are the emulator's (proc_tasks.c). dir: of a process or a thread
  * in /proc. How many are the guest's, 0: not known; the text of status. */
 unsigned proc_tasks_count(const char *dir);

@@ -53,12 +53,27 @@ static long file_put_stat(uint64_t addr, const struct stat *st)
     return proc_write_guest(addr, &g, sizeof g);
 }
 
+/* A file without a name may be one in /proc that was made up: what is said of it is said of the
+ * real one, which it is compared with (cp does). */
+static void file_unfake(int fd, struct stat *st)
+{
+    char path[256];
+    struct stat real;
+
+    if (S_ISREG(st->st_mode) && !st->st_nlink && proc_fake_path(fd, path, sizeof path) &&
+        !stat(path, &real))
+        *st = real;
+}
+
 PROC_SYS(fstat)
 {
     struct stat st;
     long r = proc_raw(SYS_fstat, a[0], (uint64_t)&st, 0, 0, 0, 0);
 
-    return r < 0 ? r : file_put_stat(a[1], &st);
+    if (r < 0)
+        return r;
+    file_unfake((int)a[0], &st);
+    return file_put_stat(a[1], &st);
 }
 
 /* Is it a name of our own executable under /proc? Then the guest means its. */
@@ -129,16 +144,25 @@ PROC_SYS(newfstatat)
     if (r < 0)
         return r;
     r = proc_raw(SYS_newfstatat, a[0], path, (uint64_t)&st, a[3], 0, 0);
-    return r < 0 ? r : file_put_stat(a[2], &st);
+    if (r < 0)
+        return r;
+    if (a[3] & AT_EMPTY_PATH)
+        file_unfake((int)a[0], &st);
+    return file_put_stat(a[2], &st);
 }
 
 PROC_SYS(statx)
 {
-    char buf[PATH_MAX];
+    char buf[PATH_MAX] = "";
     uint64_t path;
     long r = file_path(t, a[1], buf, !(a[2] & AT_SYMLINK_NOFOLLOW), &path);
 
-    return r < 0 ? r : proc_raw(SYS_statx, a[0], path, a[2], a[3], a[4], 0);
+    if (r < 0)
+        return r;
+    if ((a[2] & AT_EMPTY_PATH) && (int)a[0] >= 0 && !buf[0] && path == a[1] &&
+        proc_fake_path((int)a[0], buf, sizeof buf))
+        return proc_raw(SYS_statx, (uint64_t)AT_FDCWD, (uint64_t)buf, a[2], a[3], a[4], 0);
+    return proc_raw(SYS_statx, a[0], path, a[2], a[3], a[4], 0);
 }
 
 PROC_SYS(readlinkat)

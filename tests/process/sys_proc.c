@@ -2,6 +2,7 @@
 #include "sys_test.h"
 
 #include <elf.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <sched.h>
 #include <sys/auxv.h>
@@ -9,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
@@ -217,6 +219,29 @@ static void auxiliary(void)
     SAY("vdso", "%.4s", (char *)getauxval(AT_SYSINFO_EHDR) + 0);
 }
 
+/* An open file of /proc is the one that its name names, also where the emulator made it up. */
+static void proc_files(void)
+{
+    static const char *const names[] = {"/proc/cpuinfo", "/proc/self/maps", "/proc/self/status",
+                                        "/proc/self/cmdline", "/proc/meminfo"};
+    struct stat named, open_file, at;
+    struct statx x;
+
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
+        int fd = open(names[i], O_RDONLY);
+
+        RES("stat", stat(names[i], &named));
+        RES("fstat", fstat(fd, &open_file));
+        RES("fstatat", fstatat(fd, "", &at, AT_EMPTY_PATH));
+        RES("statx", statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &x));
+        SAY(names[i], "%d %d %d %o %d", named.st_ino == open_file.st_ino,
+            named.st_dev == open_file.st_dev && named.st_ino == at.st_ino,
+            named.st_ino == x.stx_ino && named.st_mode == x.stx_mode, open_file.st_mode,
+            (int)open_file.st_size);
+        close(fd);
+    }
+}
+
 int main(int argc, char **argv)
 {
     SAY("argc", "%d %s", argc, argv[argc - 1]);
@@ -227,5 +252,6 @@ int main(int argc, char **argv)
     scheduling();
     controls();
     auxiliary();
+    proc_files();
     return 0;
 }
