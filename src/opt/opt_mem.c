@@ -14,9 +14,11 @@
  *     st.i8 [%1 + 1], %3             ->      st.i8 [%1 + 1], %3
  *     %4 = ld.i16 [%1]                       %4 = zext %2 | zext %3 << 8
  *
- * All pieces must be stores of this thread: between two loads another thread may have stored what
- * the second saw, and the word must not be older than that. (And if all were loaded there is
- * nothing to wait for.)
+ * All pieces must be stores of this thread, with no load among them: a load that is made between
+ * two of them may see what another thread stored after it had overwritten the first, and if it is
+ * what the second piece comes from, the word must not be older than that (RVWMO, rule 12). For the
+ * same reason no piece may be one that was loaded from there. (And if all were there is nothing to
+ * wait for.)
  *
  * What ends a fact:
  *  - a store that may touch its bytes: anything but one at the same SSA base, or at constant
@@ -46,7 +48,7 @@ struct opt_fact {
     int64_t disp;
     ir_ref value;
     uint8_t type;
-    bool stored;
+    bool stored; /* and nothing was loaded since */
 };
 struct opt_facts {
     struct opt_fact v[OPT_MEM_FACTS];
@@ -190,7 +192,9 @@ static void opt_mem_load(struct opt_mem *m, ir_ref r)
     const struct opt_fact *old = opt_facts_find(&m->now, &p);
     struct opt_known *known = &m->known[r - IR_BIAS];
     ir_ref piece[OPT_MEM_PIECES];
+    unsigned npieces = old ? 0 : opt_facts_pieces(&m->now, &p, piece);
 
+    for (unsigned k = 0; k < m->now.n; k++) m->now.v[k].stored = false;
     if (m->f->ins[r].aux != IR_AS_GUEST) { /* ordered, or of another kind */
         m->now.n = 0;
         return;
@@ -200,8 +204,8 @@ static void opt_mem_load(struct opt_mem *m, ir_ref r)
         known->skip = (uint8_t)(8 * (uint64_t)(p.disp - old->disp));
         return;
     }
-    known->npieces = opt_facts_pieces(&m->now, &p, piece);
-    if (known->npieces) {
+    known->npieces = npieces;
+    if (npieces) {
         known->piece = base_arena_alloc(m->arena, sizeof piece);
         memcpy(known->piece, piece, sizeof piece);
     }
