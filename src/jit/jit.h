@@ -88,6 +88,7 @@ struct jit_vcpu {
     _Alignas(64) uint8_t state[JIT_STATE_MAX]; /* the guest's, laid out by it */
     /* what generated code and stubs touch */
     volatile uint32_t poll;   /* non-zero: leave at the next safe point */
+    volatile uint32_t ticks;  /* counted down by tier 1's backward branches: a sample is due */
     uint32_t exit_id;         /* which exit was taken (JIT_EXIT_*) */
     uint64_t exit_arg;        /* indirect miss: the key looked for */
     uint32_t mxcsr;           /* guest FP status while outside */
@@ -110,7 +111,7 @@ struct jit_vcpu {
     _Alignas(16) uint64_t host_const[16][2]; /* the host's, see vcpu_init */
     struct jit_regs regs;     /* dump of the deopt stub and of slow calls */
     struct jit_lookup lookup[1 << JIT_LOOKUP_BITS];
-    uint32_t hot[1 << JIT_HOT_BITS]; /* counted down by tier 1, see jit_hot_at */
+    uint32_t hot[1 << JIT_HOT_BITS]; /* counted down by exits of tier 2, see jit_hot_at */
     /* what only C touches */
     struct jit *jit;
     void *shadow_base;        /* lowest usable address */
@@ -127,10 +128,10 @@ struct jit_vcpu {
     } stop;
 };
 
-/* The counter of the backward branch, or of the entry, at pc. */
-static inline unsigned jit_hot_at(uint64_t pc)
+/* The counter of a tier-2 exit, by something that tells it from others. */
+static inline unsigned jit_hot_at(uint64_t what)
 {
-    return (unsigned)(base_hash64(pc) >> (64 - JIT_HOT_BITS));
+    return (unsigned)(base_hash64(what) >> (64 - JIT_HOT_BITS));
 }
 
 /* ---- what a host's code generator produces --------------------------- */
@@ -144,12 +145,12 @@ enum jit_reloc_kind {
     JIT_RELOC_PC32_EXIT_STUB, /* rel32 to the exit's own stub, never linked
                                (leaves to the run loop with this exit's id) */
     JIT_RELOC_PC32_DEOPT,   /* rel32 to a stub that leaves by state map target*/
-    JIT_RELOC_PC32_HOT,     /* the same: a counter has run out */
+    JIT_RELOC_PC32_HOT,     /* the same: the ticks have run out */
     JIT_RELOC_PC32_REGION,  /* rel32 to this region's own entry */
     JIT_RELOC_ABS64_GUEST,  /* 64-bit guest address (value already there) */
     JIT_RELOC_ABS32_GUEST,  /* the same in 32 bits, zero-extended */
-    JIT_RELOC_COUNTER,      /* displacement of the counter of the guest address addend bytes
-                             * from the region's (value already there), see jit_hot_at */
+    JIT_RELOC_COUNTER,      /* nothing to place: ticks are counted here for the guest
+                             * address addend bytes from the region's */
     JIT_RELOC_COUNT
 };
 struct jit_reloc {
@@ -198,8 +199,8 @@ struct jit_code {
     BASE_VEC(uint32_t) map_start; /* map number -> offset in map_bytes */
     BASE_VEC(struct jit_mark) marks; /* if wanted, in order of the code */
     bool want_marks;
-    bool count_entry;             /* wanted: the region's entries are counted */
-    bool count_rounds;            /* wanted: backward branches are; else they only poll */
+    bool quiet;                   /* some place was not counted for it is quiet, see jit_quiet */
+    bool count_entry;             /* wanted: entries count, too (--tier2=always) */
     const char *gave_up;          /* reason, or NULL */
 };
 
@@ -433,8 +434,13 @@ enum jit_stop jit_step(struct jit_vcpu *v);
  * code to run next, or NULL to leave. */
 const void *jit_next(struct jit_vcpu *v);
 
-/* Asks v to stop at its next safe point; async-signal-safe, any thread. */
-static inline void jit_poll_request(struct jit_vcpu *v) { v->poll = 1; }
+/* Asks v to stop at its next safe point; async-signal-safe, from v's thread: one instruction
+ * counts the ticks, so it may be behind that, not in its middle. */
+static inline void jit_poll_request(struct jit_vcpu *v)
+{
+    v->poll = 1;
+    v->ticks = 0; /* where branches count them they are the poll */
+}
 
 /* From the VM's handler of SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP on the
  * vCPU's own thread: if the host was in translated code, in a slow call or in

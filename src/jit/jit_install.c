@@ -258,8 +258,6 @@ void jit_link(struct jit *j, uint32_t exit, struct jit_region *to)
     if (e->fixed || e->linked || !to->code || !e->site || j->cfg.lockstep || j->cfg.no_link ||
         atomic_load(&to->dead))
         return;
-    if (e->back && jit_not_yet_head(j, to))
-        return; /* the first jump back makes it anew */
     jit_cache_write_begin(j);
     const uint8_t *site =
         rx_at(j, e->by_stub ? e->stub + (uint32_t)j->host->link_stub_field : e->site);

@@ -38,8 +38,11 @@
     PARAM(max_sides_loop, 4, "side exits of one entered backwards or indirectly") \
     PARAM(first, 2000, "places interpreted when they are met first")           \
     PARAM(cache_kib, 65536, "code cache, KiB")                                \
-    PARAM(t2_hot, 4000, "rounds or entries after which code is optimised")         \
-    PARAM(t2_entries, 50, "tier 2: so many times that for code that is no loop") \
+    PARAM(t2_hot, 4000, "backward branches from one that is looked at to the next, at first") \
+    PARAM(t2_early, 8, "after how many it takes twice as long")                \
+    PARAM(t2_rarely, 1 << 18, "and at most so long")                           \
+    PARAM(t2_seen, 2, "how often a loop's head is seen before it is optimised") \
+    PARAM(t2_called, 10, "the same of a function")                             \
     PARAM(t2_insns, 1200, "tier 2: guest instructions in a region")             \
     PARAM(t2_blocks, 400, "tier 2: guest basic blocks in a region")           \
     PARAM(t2_good, 8, "tier 2: blocks from a head, beyond which tier 1 is better at integers") \
@@ -51,8 +54,11 @@
     PARAM(t2_tries, 4, "tier 2: regions made for one key, or tried")           \
     PARAM(t2_queue, 32, "tier 2: regions that wait for the thread")           \
     PARAM(t2_idle_ms, 100, "tier 2: the thread ends when nothing came for so long") \
-    PARAM(t2_first_ms, 5,  "tier 2: CPU time it may take in any case")         \
-    PARAM(t2_share, 2, "tier 2: and per cent of what the process has taken")   \
+    PARAM(t2_part, 8, "tier 2: hot is what so many'th part of all samples goes to")  \
+    PARAM(t2_first_us, 300, "tier 2: CPU time it may take in any case")        \
+    PARAM(t2_share, 1, "tier 2: and per cent of what the process has taken")   \
+    PARAM(t2_first_us_hot, 1000, "tier 2: the same for what is hot")            \
+    PARAM(t2_share_hot, 3, "tier 2: the same for what is hot")                 \
     PARAM(t2_polls, 40, "tier 2 in lockstep: rounds at most")                 \
     PARAM(deopt_every, 40, "--test-deopt: forced exits at most this far apart")
 enum {
@@ -69,7 +75,7 @@ enum {
     JIT_PAGE_BITS = 12,      /* granule of the page index */
     JIT_MET = 1 << 15,       /* places that were met, by hash */
     JIT_FORMED_BYTES = 1024, /* guest bytes of a region that can be stored */
-    JIT_HOT_MOST = 1 << 15,  /* what a counter may begin with */
+    JIT_HOT_MOST = 1 << 15,  /* what a counter of exits may begin with */
     JIT_EXIT_FAULT = 0x7ffffffe /* exit_id after an abandoned run */
 };
 _Static_assert((int)JIT_PARAM_max_jumps + 2 <= (int)JIT_RANGES, "a range per jump");
@@ -108,7 +114,6 @@ struct jit_region {
     uint8_t tier;            /* 1 or 2 */
     bool writable;           /* the guest could write some of its bytes */
     bool counted;            /* its entries are: by its last map */
-    bool head;               /* of a loop: made when it was jumped back to */
     bool reform;             /* the mode may be another one at its end */
     bool once;               /* has effects that cannot be undone and run again */
     _Atomic(bool) dead;      /* forgotten: not in the hash any more */
@@ -151,7 +156,7 @@ struct jit_exit {
 struct jit_deopt {
     const struct jit_region *region;
     uint32_t map;
-    bool hot;                  /* a counter has run out */
+    bool hot;                  /* the ticks have run out */
 };
 
 /* Table of records in chunks: addresses are stable, readers need no lock. */
@@ -261,6 +266,8 @@ struct jit_thread {
     volatile sig_atomic_t interp; /* ir_interp runs: faults go to landing */
     volatile sig_atomic_t forming; /* guest bytes are read: so do these */
     uint64_t seed;               /* of the forced exits */
+    uint64_t periods;            /* the same of what is sampled for tier 2; always from 0 */
+    uint32_t sampled;            /* how often that was */
     struct ir_func *single;
     struct jit_undo *undo;       /* lockstep */
 };
@@ -398,16 +405,10 @@ void jit_take_place(struct jit *j, struct jit_region *r, struct jit_region *old)
 /* A compile of that tier was given up (lock held). */
 void jit_gave_up(struct jit *j, unsigned tier, const char *why);
 
-/* Tier 1's region of a loop's head that was made before anybody jumped back to it: its rounds are
- * not counted. */
-static inline bool jit_not_yet_head(const struct jit *j, const struct jit_region *r)
-{
-    return j->cfg.tier2 != JIT_TIER2_OFF && r->tier == 1 && r->code && !r->head;
-}
 /* How a region was come to: decides how long it is made and what is counted for tier 2. */
 enum jit_came { JIT_CAME_ON, JIT_CAME_BACK, JIT_CAME_CALLED, JIT_CAME_LOOKUP };
-/* The region at key, made if need be, and anew if it was jumped back to for the first time
- * (lock held); NULL: nothing to fetch, see p->formed.fetch_info. */
+/* The region at key, made if need be (lock held); NULL: nothing to fetch, see
+ * p->formed.fetch_info. */
 struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t key,
                                  enum jit_came came);
 /* Interprets f, catching host faults; v's FP status is current afterwards. */
@@ -429,14 +430,14 @@ bool jit_t2_init(struct jit *j);
 void jit_t2_free(struct jit *j);
 /* Counters of a new vCPU. */
 void jit_t2_vcpu_init(struct jit_vcpu *v);
-/* Code at pc is hot (no lock, in_code clear), says a counter at `counter` in the region
- * of that key; entry: it is entered or called there, else jumped back to. Makes it a tier-2
- * region now or soon. Returns how often it may run until it is asked for again; if that is
- * never, tier 1's region goes, to be made without. */
-uint32_t jit_t2_hot(struct jit_vcpu *v, uint64_t pc, uint64_t counter, uint64_t region,
-                    bool entry);
-/* The same for the exit to target of the tier-2 region of key: makes the region anew
- * if target will then be inside. */
+/* How many backward branches until the next is looked at. */
+uint32_t jit_t2_period(struct jit_vcpu *v);
+/* One that is looked at goes to pc (no lock, in_code clear); it is at `from` in the region of
+ * that key; call: it calls. Makes a tier-2 region there, now or soon, if that was seen often.
+ * Where nothing is to be learnt any more tier 1's region goes, to be made with a poll instead. */
+void jit_t2_sample(struct jit_vcpu *v, uint64_t pc, uint64_t from, uint64_t region, bool call);
+/* An exit to target of the tier-2 region of key was taken often: makes the region anew
+ * if target will then be inside. Returns how often until it is asked for again. */
 uint32_t jit_t2_exit_hot(struct jit_vcpu *v, uint64_t key, uint64_t target);
 /* With the lock: guest code has changed, everything was flushed. */
 void jit_t2_forget(struct jit *j, uint64_t start, uint64_t len, bool changed_only);

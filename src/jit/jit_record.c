@@ -176,9 +176,7 @@ bool jit_record_make(jit_store_bytes *out, uint64_t at, uint64_t key,
                            .nmaps = (uint16_t)c->map_start.len,
                            .nbytes = (uint16_t)d->nbytes,
                            .nguest = r->nguest,
-                           .head = r->head,
-                           .counted = r->counted,
-                           .rounds = c->count_rounds};
+                           .counted = r->counted};
     h.size = (uint32_t)BASE_ALIGN_UP(parts_size(&h), (size_t)8);
     if (h.size > JIT_STORE_RECORD_MAX)
         return false;
@@ -213,14 +211,6 @@ static bool move_field(struct jit_record *r, const struct jit_reloc *x, uint8_t 
         v += delta;
         memcpy(field, &v, 4);
         return v <= UINT32_MAX;
-    case JIT_RELOC_COUNTER: {
-        uint64_t pc = r->pc + (uint64_t)(int32_t)x->addend;
-        uint32_t at;
-        memcpy(&at, field, 4);
-        at += 4 * (jit_hot_at(pc + delta) - jit_hot_at(pc));
-        memcpy(field, &at, 4);
-        return true;
-    }
     default: return true;
     }
 }

@@ -414,8 +414,10 @@ void jit_flush(struct jit *j, struct jit_vcpu *self)
         if (v != self && __atomic_load_n(&v->in_code, __ATOMIC_SEQ_CST))
             __atomic_fetch_or(&v->poll, 2, __ATOMIC_SEQ_CST);
     for (struct jit_vcpu *v = p->vcpus; v; v = v->next)
-        while (v != self && __atomic_load_n(&v->in_code, __ATOMIC_SEQ_CST))
+        while (v != self && __atomic_load_n(&v->in_code, __ATOMIC_SEQ_CST)) {
+            v->ticks = 0; /* again and again: v may be in the middle of counting them */
             sched_yield();
+        }
     atomic_fetch_add(&p->flush_count, 1);
     for (struct jit_vcpu *v = p->vcpus; v; v = v->next) {
         clear_lookup(v);

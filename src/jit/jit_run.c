@@ -147,29 +147,15 @@ static void sample_end(struct jit *j, const struct sample *s, unsigned insns)
     j->stats.timed_insns += insns;
 }
 
-/* Does f end in a jump to its own beginning? The poll there counts its rounds. */
-static bool loops(const struct ir_func *f)
-{
-    uint64_t pc = jit_pc_of_key(f->key);
-    for (ir_ref r = f->nins - 1; r >= IR_BIAS && r + 2 >= f->nins; r--) {
-        const struct ir_ins *i = &f->ins[r];
-        ir_ref to = i->op == IR_SIDE ? i->b : i->op == IR_EXIT ? i->a : IR_NIL;
-        if (to != IR_NIL && ir_is_const(to) && ir_kval(f, to) == pc)
-            return true;
-    }
-    return false;
-}
-
 struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t key,
                                  enum jit_came came)
 {
     struct jit_priv *p = j->p;
-    struct jit_region *r = NULL, *old = jit_find(p, key);
-    if (old && !(came == JIT_CAME_BACK && jit_not_yet_head(j, old)))
-        return old;
-    uint64_t flushes = p->flush_count;
-    if (p->store && (r = jit_store_take(j, self, key, came == JIT_CAME_BACK))) {
-        jit_take_place(j, r, flushes == p->flush_count ? old : NULL);
+    struct jit_region *r = jit_find(p, key);
+    if (r)
+        return r;
+    if (p->store && (r = jit_store_take(j, self, key))) {
+        jit_take_place(j, r, NULL);
         return r;
     }
     bool loop = came == JIT_CAME_BACK || came == JIT_CAME_LOOKUP;
@@ -183,16 +169,14 @@ struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t 
         sample.formed = base_thread_cpu_ns();
     if (j->cfg.lockstep || j->cfg.deopt_always || j->cfg.random_ra)
         verify(f);
-    p->code.count_rounds = loop && loops(f);
-    p->code.count_entry = (came == JIT_CAME_CALLED ||
-                           (came == JIT_CAME_BACK && !p->code.count_rounds)) &&
-                          j->cfg.tier2 && !jit_quiet(j, jit_pc_of_key(key));
+    bool called = came == JIT_CAME_CALLED && j->cfg.tier2 == JIT_TIER2_ALWAYS;
+    p->code.quiet = called && jit_quiet(j, jit_pc_of_key(key));
+    p->code.count_entry = called && !p->code.quiet;
     if (p->compiles)
         r = compile(j, self, key);
     if (!r)
         r = jit_region_new(j, &p->formed, key, 0);
     r->counted = p->code.count_entry && r->code;
-    r->head = came == JIT_CAME_BACK;
     if (!r->code || j->cfg.lockstep) {
         r->ir = jit_ir_copy(f);
         base_vec_push(&p->irs, r->ir);
@@ -201,7 +185,7 @@ struct jit_region *jit_translate(struct jit *j, struct jit_vcpu *self, uint64_t 
     r->nguest = (uint16_t)f->nguest;
     if (p->store && r->code)
         jit_store_keep(j, r);
-    jit_take_place(j, r, flushes == p->flush_count ? old : NULL);
+    jit_take_place(j, r, NULL);
     j->stats.ir_ins += f->nins - IR_BIAS;
     if (base_unlikely(sample.on))
         sample_end(j, &sample, f->nguest);
@@ -428,27 +412,26 @@ static bool is_call(const struct ir_func *f)
     return i->op == IR_EXIT && i->aux == IR_EXIT_CALL;
 }
 
-/* A loop of tier 1 that counts has no other poll, and counters are shared by their hash. */
+/* Counters are shared by their hash. */
 static uint32_t at_most(uint32_t n) { return n < JIT_HOT_MOST ? n : JIT_HOT_MOST; }
 
-/* A counter of tier 1 has run out, at the entry of a region or at a branch or call
- * that goes back: where that goes is what is hot. */
-static int after_hot(struct jit_vcpu *v, const struct jit_region *r, bool entry)
+/* The ticks have run out, at a branch or call that goes back: where that goes may be hot.
+ * (With --tier2=always at the entry of a function, too.) */
+static int after_tick(struct jit_vcpu *v, const struct jit_region *r, bool entry)
 {
     uint64_t region = r->key;
     uint64_t pc = *jit_pc_of(v);
-    uint32_t *counter = &v->hot[jit_hot_at(pc)];
     int stop = GO_ON;
     v->jit->stats.exits_hot++;
     jit_code_end(v);
-    *counter = JIT_PARAM_t2_hot; /* if it does not go back this time */
-    bool call = entry && !r->head;
+    bool call = entry;
     if (!entry) {
         stop = single_step(v);
         call = is_call(jit_thread_of(v)->single);
     }
+    v->ticks = jit_t2_period(v);
     if (stop == GO_ON && (entry || *jit_pc_of(v) <= pc))
-        *counter = at_most(jit_t2_hot(v, *jit_pc_of(v), pc, region, call));
+        jit_t2_sample(v, *jit_pc_of(v), pc, region, call);
     return stop;
 }
 
@@ -462,7 +445,7 @@ static int after_deopt(struct jit_vcpu *v)
     if (v->poll)
         return GO_ON; /* the loop stops there */
     if (d->hot)
-        return after_hot(v, d->region, d->region->counted && d->map == d->region->nmaps - 1);
+        return after_tick(v, d->region, d->region->counted && d->map == d->region->nmaps - 1);
     j->stats.exits_deopt++;
     v->deopt_count = 1 + (uint32_t)(base_rand(&jit_thread_of(v)->seed) % JIT_PARAM_deopt_every);
     return single_step(v);
@@ -503,7 +486,8 @@ static int after_code(struct jit_vcpu *v, uint32_t *from)
         j->stats.exits_miss++;
         if (v->poll)
             return GO_ON;
-        if (j->p->first_left && !met(j->p, v->exit_arg))
+        /* What a direct exit led to first has code, and was not met. */
+        if (j->p->first_left && !met(j->p, v->exit_arg) && !jit_find(j->p, v->exit_arg))
             return GO_ON;
         struct jit_region *r = acquire(v, v->exit_arg, JIT_NO_EXIT, JIT_CAME_LOOKUP, NULL);
         if (!r)
@@ -530,6 +514,8 @@ static int after_code(struct jit_vcpu *v, uint32_t *from)
 static int poll_wanted(struct jit_vcpu *v)
 {
     jit_code_end(v);
+    if ((int32_t)v->ticks <= 0)
+        v->ticks = jit_t2_period(v);
     if (v->poll & 1) {
         __atomic_fetch_and(&v->poll, ~1u, __ATOMIC_SEQ_CST);
         v->jit->stats.exits_poll++;

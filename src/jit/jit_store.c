@@ -12,9 +12,7 @@
  * A region from the store costs a tenth.
  *
  * One record for a position is enough: which way code was come to first decides how long its
- * region is and whether its entries are counted, so it is a matter of luck in any case. Only where
- * a loop's head is wanted (it is made anew when somebody jumps back to it) a record of a head is
- * asked for, and takes the place of one that is not; so does one of other guest bytes.
+ * region is, so it is a matter of luck in any case. Only one of other guest bytes takes its place.
  *
  * Modes that change or show how code is made (lockstep, forced exits, dumps, ...) use no store.
  */
@@ -217,8 +215,6 @@ bool jit_store_serves(const struct jit *j, uint64_t key)
 static bool counts_in_vain(const struct jit *j, const struct jit_record *r,
                            const struct jit_parts *p, uint64_t pc)
 {
-    if (!r->counted && !r->rounds)
-        return false;
     for (unsigned i = 0; i < r->nrelocs; i++)
         if (p->relocs[i].kind == JIT_RELOC_COUNTER &&
             jit_quiet(j, pc + (uint64_t)(int32_t)p->relocs[i].addend))
@@ -330,7 +326,6 @@ static struct jit_region *install(struct jit *j, struct jit_vcpu *self, uint64_t
     struct jit_region *region = jit_install_flush(j, self, key, &c, &j->p->formed);
     if (!region)
         return NULL;
-    region->head = r->head;
     region->counted = r->counted;
     region->nguest = r->nguest;
     j->stats.stored++;
@@ -338,13 +333,13 @@ static struct jit_region *install(struct jit *j, struct jit_vcpu *self, uint64_t
     return region;
 }
 
-struct jit_region *jit_store_take(struct jit *j, struct jit_vcpu *self, uint64_t key, bool back)
+struct jit_region *jit_store_take(struct jit *j, struct jit_vcpu *self, uint64_t key)
 {
     const struct jit_store_range *range;
     const struct jit_record *r = find_key(j, key, &range);
     uint64_t pc = jit_pc_of_key(key);
     struct jit_parts p;
-    if (!r || (back && !r->head) || j->cfg.store_check)
+    if (!r || j->cfg.store_check)
         return NULL;
     if (jit_record_sum(r) != r->sum || !jit_record_parts(r, &p)) {
         j->stats.store_bad++;
@@ -361,15 +356,10 @@ struct jit_region *jit_store_take(struct jit *j, struct jit_vcpu *self, uint64_t
 /* ---- keeping --------------------------------------------------------- */
 
 /* Is r what the compiler gives for what p->formed says, when nothing is quiet? */
-static bool typical(const struct jit *j, const struct jit_region *r)
+static bool typical(const struct jit *j)
 {
     const struct jit_code *c = &j->p->code;
-    bool counter = false;
-    if (j->cfg.tier2 == JIT_TIER2_OFF)
-        return true;
-    for (size_t i = 0; i < c->relocs.len; i++)
-        counter |= c->relocs.data[i].kind == JIT_RELOC_COUNTER;
-    return counter ? true : !c->count_rounds && !jit_quiet(j, jit_pc_of_key(r->key));
+    return j->cfg.tier2 == JIT_TIER2_OFF || !c->quiet;
 }
 
 static bool in_range(const struct jit_formed *d, const struct jit_store_range *range)
@@ -402,8 +392,8 @@ static void check(struct jit *j, const struct jit_record *a, const struct jit_re
     struct jit_parts pa, pk;
     BASE_ASSERT(jit_record_sum(kept) == kept->sum && jit_record_parts(kept, &pk));
     BASE_ASSERT(jit_record_parts(a, &pa));
-    if (a->head != kept->head || a->counted != kept->counted || a->rounds != kept->rounds ||
-        a->nranges != kept->nranges || a->nbytes != kept->nbytes || a->nguest != kept->nguest ||
+    if (a->counted != kept->counted || a->nranges != kept->nranges ||
+        a->nbytes != kept->nbytes || a->nguest != kept->nguest ||
         memcmp(pa.ranges, pk.ranges, a->nranges * sizeof *pa.ranges) ||
         memcmp(pa.bytes, pk.bytes, a->nbytes))
         return;
@@ -436,7 +426,7 @@ static void keep_in(struct jit *j, struct jit_store_file *f, const struct jit_re
     const struct jit_record *old = find(f, at);
     uint64_t start = f->fresh.len;
     bool anew = old && !still(old, &j->p->formed);
-    bool there = old && !anew && (old->head || !r->head);
+    bool there = old && !anew;
     if (there && !j->cfg.store_check)
         return;
     if (start > JIT_STORE_FRESH_MAX ||
@@ -465,7 +455,7 @@ void jit_store_keep(struct jit *j, const struct jit_region *r)
     struct jit_store *s = j->p->store;
     uint64_t pc = jit_pc_of_key(r->key);
     const struct jit_store_range *range = s ? range_at(s, pc) : NULL;
-    if (range && typical(j, r) && in_range(&j->p->formed, range))
+    if (range && typical(j) && in_range(&j->p->formed, range))
         keep_in(j, &s->files.data[range->file], r, pc - range->start + range->offset);
 }
 

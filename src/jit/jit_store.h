@@ -20,7 +20,7 @@
  * somebody who writes good sums over bad code: who may write such a file is the caller's business.
  *
  * Position. Guest code may lie elsewhere in every process. What depends on that has a relocation
- * (JIT_RELOC_*_GUEST, _COUNTER), is an exit's key, or is the pc of the first map; where the address
+ * (JIT_RELOC_*_GUEST), is an exit's key, or is the pc of the first map; where the address
  * is another one a copy of the record is moved there first.
  */
 #ifndef ISOMER_JIT_STORE_H
@@ -29,7 +29,7 @@
 #include "jit/jit_priv.h"
 
 enum {
-    JIT_STORE_VERSION = 1,
+    JIT_STORE_VERSION = 2,
     JIT_STORE_PROBES = 64,            /* slots looked at for one position */
     JIT_STORE_RECORD_MAX = 64 << 10,  /* bytes of a record */
     JIT_STORE_FRESH_MAX = 96 << 20,   /* bytes of new records of one file */
@@ -60,9 +60,9 @@ struct jit_record {
     uint32_t nmaps_bytes;
     uint16_t nrelocs, npoints, nexits, nranges, nmaps, nbytes;
     uint16_t nguest;
-    uint8_t head, counted, rounds; /* as in struct jit_region and struct jit_code */
+    uint8_t counted;           /* as in struct jit_region */
     uint8_t anew;              /* what was stored there is not of these guest bytes */
-    uint8_t pad[4];
+    uint8_t pad[6];
 };
 struct jit_record_exit {
     uint64_t key;
@@ -147,9 +147,8 @@ struct jit_store_file *jit_store_file_of(const struct jit_store *s, uint64_t id)
 /* Is the code at key (lock held) in a file of which something is stored? Then it is worth compiling
  * at once: what is not there yet will be, and nobody need do it again. */
 bool jit_store_serves(const struct jit *j, uint64_t key);
-/* Installs it (lock held); NULL: none that fits. back: the head of a loop is wanted. The caller
- * publishes the region. */
-struct jit_region *jit_store_take(struct jit *j, struct jit_vcpu *self, uint64_t key, bool back);
+/* Installs it (lock held); NULL: none that fits. The caller publishes the region. */
+struct jit_region *jit_store_take(struct jit *j, struct jit_vcpu *self, uint64_t key);
 /* r was made of p->formed and p->code (lock held): keeps it, if it is in a file; or, with
  * cfg.store_check, compares it with what is kept, and ends the process if that is not the same. */
 void jit_store_keep(struct jit *j, const struct jit_region *r);

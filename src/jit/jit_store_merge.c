@@ -130,7 +130,7 @@ static const struct jit_record *old_at(const struct merge *m, uint64_t at)
 /* Does a new record take the place of the old one? */
 static bool beats(const struct jit_record *fresh, const struct jit_record *old)
 {
-    return fresh && old && (fresh->anew || (fresh->head && !old->head));
+    return fresh && old && fresh->anew;
 }
 
 static void merge_run(struct merge *m, const struct jit_record *r, bool fresh)

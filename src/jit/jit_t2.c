@@ -1,11 +1,11 @@
 /* jit_t2.c: tier 2: what is hot, and what becomes of it.
  * SPDX-License-Identifier: Apache-2.0
  *
- * Tier 1 counts rounds of loops and entries of functions (jit_vcpu.hot). A counter
- * that has run out gets here, and the vCPU forms the region that begins at the hot
- * place at once: it can deal with faults of guest memory, and knows the mode. The
- * rest needs no guest memory and is done by a thread (or, in test modes and where
- * there is none, here):
+ * Tier 1 counts all its backward branches together (jit_vcpu.ticks), and every so many
+ * one is looked at. Where they went often is hot: the vCPU forms the region that begins
+ * there at once, for it can deal with faults of guest memory, and knows the mode. What
+ * a hot loop calls is tried after it. The rest needs no guest memory and is done by a
+ * thread (or, in test modes and where there is none, here):
  *
  *   vCPU    form --> job
  *   thread           optimise, generate code
@@ -15,7 +15,7 @@
  * the job remembers its bytes' hash, and what has changed is not installed.
  *
  * The old region is unlinked and gone from lookups, its exits in other regions lead
- * to the new one; vCPUs in it leave by their next exit or counter.
+ * to the new one; vCPUs in it leave by their next exit or poll.
  */
 #include "jit/jit_t2.h"
 
@@ -205,19 +205,6 @@ static void verify(const struct ir_func *f)
     base_bug(__FILE__, __LINE__, "formed region is not valid IR: %s\n%s", error.data, text.data);
 }
 
-/* With loops in loops and many joins values are moved about more than tier 1 does; floats gain by
- * far more than that, having no boxes inside. */
-static bool good_at(const struct t2_graph *g, const struct ir_func *f)
-{
-    if (g->nblocks <= JIT_PARAM_t2_good || g->norder <= JIT_PARAM_t2_small ||
-        (!g->cyclic && g->norder <= JIT_PARAM_t2_good_tree))
-        return true;
-    for (ir_ref r = IR_BIAS; r < f->nins; r++)
-        if (ir_is_float(f->ins[r].ty) && ir_ops[f->ins[r].op].flags & IR_F_FLAGS)
-            return true;
-    return false;
-}
-
 /* Makes a region for k, if not 0 only if target is inside; returns why not. */
 static const char *request(struct jit_vcpu *v, struct jit_t2_key *k, uint64_t target)
 {
@@ -225,8 +212,6 @@ static const char *request(struct jit_vcpu *v, struct jit_t2_key *k, uint64_t ta
     struct jit_t2 *t = j->p->t2;
     uint64_t start = base_thread_cpu_ns();
     const char *why = form_guarded(v, jit_pc_of_key(k->key), jit_mode_of_key(k->key));
-    if (!why && j->cfg.tier2 != JIT_TIER2_ALWAYS && !good_at(&t->graph, t->func))
-        why = "tier 2: more blocks than it is good at";
     uint64_t ns = base_thread_cpu_ns() - start;
     j->stats.t2_form_ns += ns;
     t->useless_ns += why ? ns : 0;
@@ -254,58 +239,108 @@ static const char *request(struct jit_vcpu *v, struct jit_t2_key *k, uint64_t ta
 }
 
 /* How long until it is asked for again: an exit costs as much as some hundred rounds. */
-enum { SOON = JIT_HOT_MOST, RARELY = 1 << 22, NEVER = 0x7fffffff };
+enum { SOON = JIT_HOT_MOST, NEVER = 0x7fffffff };
 
-/* What became no region counts several times over. */
-enum { T2_DEAR = 4 };
+/* What became no region counts several times over. Of few samples it is not known what part of
+ * the whole they are. */
+enum { T2_DEAR = 4, T2_FEW = 16 };
+
+/* With --tier2=sync there are so many times more samples, and what is seen is as much as
+ * counted: it hardly depends on chance what is found. */
+enum { T2_OFTEN = 20 };
 
 /* Has tier 2 taken its share? A program with very many places that are just hot would
- * pay more for regions than they give back; what is hottest asks most often. */
-static bool spent(const struct jit *j)
+ * pay more for regions than they give back. What is a good part of all that is seen will earn
+ * more than it costs, however short the program has run. */
+static bool spent(const struct jit *j, bool hot)
 {
     const struct jit_stats *s = &j->stats;
     uint64_t ns = s->t2_form_ns + s->t2_opt_ns + s->t2_code_ns + T2_DEAR * j->p->t2->useless_ns;
-    if (j->p->t2->fuel.set)
+    uint64_t first = (hot ? JIT_PARAM_t2_first_us_hot : JIT_PARAM_t2_first_us) * 1000ull;
+    unsigned share = hot ? JIT_PARAM_t2_share_hot : JIT_PARAM_t2_share;
+    if (j->p->t2->fuel.set || j->p->t2->unlimited)
         return false; /* the same each time */
-    if (j->cfg.tier2 == JIT_TIER2_ALWAYS || ns < JIT_PARAM_t2_first_ms * 1000000ull)
+    if (j->cfg.tier2 == JIT_TIER2_ALWAYS || ns < first)
         return false;
-    return ns - JIT_PARAM_t2_first_ms * 1000000ull >
-           base_process_cpu_ns() / 100 * JIT_PARAM_t2_share;
+    return ns - first > base_process_cpu_ns() / 100 * share;
 }
 
-/* A function is entered more often than a loop goes round before it is worth anything. The
- * first time the counter had begun with t2_hot, then with SOON. */
-static bool enough_entries(struct jit_t2_key *k)
+/* Is a good part of all samples of k's key? */
+static bool is_hot(const struct jit_t2 *t, const struct jit_t2_key *k)
 {
-    k->entries += k->entries ? SOON / JIT_PARAM_t2_hot : 1;
-    return k->entries >= JIT_PARAM_t2_entries;
+    uint64_t all = t->samples > T2_FEW ? t->samples : T2_FEW;
+    return k->seen * (uint64_t)JIT_PARAM_t2_part >= all;
 }
 
-static uint32_t hot(struct jit_vcpu *v, uint64_t key, bool entry)
+/* Is it to be looked at whether k's key becomes a region? */
+static bool seen_enough(const struct jit_t2 *t, struct jit_t2_key *k, bool call)
+{
+    k->seen++;
+    return k->seen >= (call ? JIT_PARAM_t2_called : JIT_PARAM_t2_seen) *
+                          (t->unlimited ? (unsigned)T2_OFTEN : 1);
+}
+
+/* What is called on each round of a hot loop (the graph's, just made) is hot, and no branch
+ * that goes back need show it. */
+static void note_callees(struct jit_t2 *t)
+{
+    const struct t2_graph *g = &t->graph;
+    for (unsigned k = 0; k < g->norder; k++) {
+        const struct t2_insn *i = &g->insn[g->block[g->order[k]].last];
+        if (i->kind == IR_FLOW_CALL && i->direct && !i->callee &&
+            t->ncallees < BASE_ARRAY_SIZE(t->callee))
+            t->callee[t->ncallees++] = jit_key(i->target, g->mode);
+    }
+}
+
+/* One of those that were noted becomes a region. */
+static void try_callee(struct jit_vcpu *v)
+{
+    struct jit *j = v->jit;
+    struct jit_t2 *t = j->p->t2;
+    if (!t->ncallees || t->njobs >= JIT_PARAM_t2_queue || jit_t2_dry(t) || spent(j, true))
+        return;
+    struct jit_t2_key *k = key_of(t, t->callee[--t->ncallees]);
+    const struct jit_region *r = jit_find(j->p, k->key);
+    if (!r || r->tier == 2 || k->pending || k->tries)
+        return;
+    const char *why = request(v, k, 0);
+    note_callees(t);
+    if (!why)
+        return;
+    give_up(j, why);
+    k->tries = JIT_PARAM_t2_tries;
+}
+
+/* False: nothing more is to be learnt there. */
+static bool sample(struct jit_vcpu *v, uint64_t key, bool call)
 {
     struct jit *j = v->jit;
     struct jit_t2 *t = j->p->t2;
     const struct jit_region *r = jit_find(j->p, key);
     struct jit_t2_key *k = key_of(t, key);
     if (r && r->tier == 2)
-        return RARELY; /* tier 1 leads there */
-    if (k->pending || t->njobs >= JIT_PARAM_t2_queue || spent(j))
-        return SOON;
+        return false; /* tier 1 leads there */
+    if (j->cfg.tier2 != JIT_TIER2_ALWAYS && !seen_enough(t, k, call))
+        return true;
+    bool much = is_hot(t, k);
+    if (k->pending || t->njobs >= JIT_PARAM_t2_queue || spent(j, much))
+        return true;
     if (k->tries >= JIT_PARAM_t2_tries || jit_t2_dry(t))
-        return NEVER;
-    if (entry && j->cfg.tier2 != JIT_TIER2_ALWAYS && !enough_entries(k))
-        return SOON;
+        return false;
     const char *why = request(v, k, 0);
+    if (much)
+        note_callees(t);
     if (why)
         give_up(j, why);
-    if (why == jit_t2_no_gain) {
+    if (why && jit_t2_for_good(why)) {
         k->tries = JIT_PARAM_t2_tries;
-        return NEVER;
+        return false;
     }
-    return SOON;
+    return true;
 }
 
-/* Nothing more is to be learnt from the counter at pc. */
+/* Nothing more is to be learnt from the branch at pc. */
 static void be_quiet(struct jit *j, uint64_t pc, uint64_t region)
 {
     uint64_t h = base_hash64(pc) % JIT_QUIET;
@@ -315,16 +350,32 @@ static void be_quiet(struct jit *j, uint64_t pc, uint64_t region)
         jit_replace(j, r);
 }
 
-uint32_t jit_t2_hot(struct jit_vcpu *v, uint64_t pc, uint64_t counter, uint64_t region,
-                    bool entry)
+/* A sample costs some microseconds, all that it needs being out of the caches: there are ever
+ * fewer of them. And not always the same, or of two branches that take turns one would never
+ * be seen. */
+uint32_t jit_t2_period(struct jit_vcpu *v)
+{
+    struct jit_thread *self = jit_thread_of(v);
+    if (v->jit->cfg.tier2 == JIT_TIER2_ALWAYS)
+        return 0;
+    uint32_t mean = JIT_PARAM_t2_hot + self->sampled * (JIT_PARAM_t2_hot / JIT_PARAM_t2_early);
+    if (mean > JIT_PARAM_t2_rarely)
+        mean = JIT_PARAM_t2_rarely;
+    if (v->jit->p->t2->unlimited)
+        mean = JIT_PARAM_t2_hot / T2_OFTEN;
+    return mean / 2 + (uint32_t)(base_rand(&self->periods) % mean);
+}
+
+void jit_t2_sample(struct jit_vcpu *v, uint64_t pc, uint64_t from, uint64_t region, bool call)
 {
     struct jit *j = v->jit;
     pthread_mutex_lock(&j->p->lock);
-    uint32_t n = hot(v, jit_key(pc, jit_mode_of(v)), entry);
-    if (n >= RARELY)
-        be_quiet(j, counter, region);
+    j->p->t2->samples++;
+    jit_thread_of(v)->sampled += jit_thread_of(v)->sampled < JIT_PARAM_t2_rarely;
+    try_callee(v);
+    if (!sample(v, jit_key(pc, jit_mode_of(v)), call))
+        be_quiet(j, from, region);
     pthread_mutex_unlock(&j->p->lock);
-    return n;
 }
 
 uint32_t jit_t2_exit_hot(struct jit_vcpu *v, uint64_t key, uint64_t target)
@@ -335,7 +386,8 @@ uint32_t jit_t2_exit_hot(struct jit_vcpu *v, uint64_t key, uint64_t target)
     const struct jit_region *r = jit_find(j->p, key);
     const char *why = NULL;
     uint32_t n = NEVER;
-    if (k->pending || j->p->t2->njobs >= JIT_PARAM_t2_queue || spent(j))
+    if (k->pending || j->p->t2->njobs >= JIT_PARAM_t2_queue ||
+        spent(j, is_hot(j->p->t2, k)))
         n = SOON;
     else if (r && r->tier == 2 && k->stays < JIT_PARAM_t2_tries &&
              k->tries < JIT_PARAM_t2_tries && !jit_t2_dry(j->p->t2))
@@ -380,7 +432,8 @@ void jit_t2_flushed(struct jit *j)
     if (!t)
         return;
     memset(t->keys, 0, ((size_t)t->key_mask + 1) * sizeof *t->keys);
-    t->nkeys = 0;
+    t->nkeys = t->ncallees = 0;
+    t->samples = 0;
     memset(j->quiet, 0, sizeof j->quiet);
 }
 
@@ -390,6 +443,7 @@ bool jit_t2_init(struct jit *j)
 {
     struct jit_config *cfg = &j->cfg;
     struct jit_t2_fuel fuel;
+    bool sync = cfg->tier2 == JIT_TIER2_SYNC;
     if (!jit_t2_fuel_read(&fuel, cfg->t2_fuel))
         return false;
     if (!j->p->compiles || !j->host->compile2)
@@ -406,6 +460,7 @@ bool jit_t2_init(struct jit *j)
     t->keys = base_zalloc((t->key_mask + 1) * sizeof *t->keys);
     t->last = &t->first;
     t->fuel = fuel;
+    t->unlimited = sync;
     t->code.want_marks = j->p->code.want_marks;
     jit_t2_thread_init(t);
     return true;
@@ -418,6 +473,7 @@ void jit_t2_vcpu_init(struct jit_vcpu *v)
         return;
     for (unsigned i = 0; i < BASE_ARRAY_SIZE(v->hot); i++)
         v->hot[i] = how == JIT_TIER2_ALWAYS ? 0 : JIT_PARAM_t2_hot;
+    v->ticks = jit_t2_period(v);
 }
 
 void jit_t2_free(struct jit *j)

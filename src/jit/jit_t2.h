@@ -31,6 +31,7 @@ struct t2_insn {
     uint16_t block;       /* leaders: theirs */
     uint8_t len, kind;    /* enum ir_flow_kind */
     bool leader, direct;
+    bool floats;          /* computes with them */
 };
 
 /* An inlined call; 0 is the region itself. */
@@ -91,8 +92,8 @@ bool jit_t2_lift(struct t2_graph *g, struct ir_func *f, uint64_t pc, bool poll,
 
 /* ---- jit_t2_form.c --------------------------------------------------- */
 
-/* The reason that will not go away. */
-extern const char jit_t2_no_gain[];
+/* Is it a reason that will not go away? */
+bool jit_t2_for_good(const char *why);
 /* Forms the tier-2 region at pc into f, what it is made from into d (lock held).
  * NULL, or why there is none. */
 const char *jit_t2_form(struct jit *j, struct t2_graph *g, struct ir_func *f,
@@ -123,19 +124,23 @@ struct jit_t2_fuel {
 /* What tier 2 knows about a key. */
 struct jit_t2_key {
     uint64_t key;         /* 0: free */
+    uint32_t seen;        /* times that a branch was seen to go there */
     uint8_t tries;        /* regions made, or given up */
     uint8_t stays;        /* exits for which it was looked at anew, and would have stayed */
-    uint8_t entries;      /* times that a counter of its entries has run out */
     bool pending;         /* a job is on its way */
 };
 
 struct jit_t2 {
     struct t2_graph graph;
     struct jit_t2_fuel fuel;
+    bool unlimited;            /* --tier2=sync: whatever it takes, and so the same each time */
     uint32_t njobs_made;
     struct ir_func *func;      /* the former's */
     struct jit_formed formed;
     uint64_t useless_ns;       /* taken by forming what became no region */
+    uint64_t samples;          /* branches that were looked at */
+    uint64_t callee[16];       /* keys of functions that hot loops call */
+    unsigned ncallees;
     struct jit_t2_key *keys;   /* hash */
     uint32_t key_mask, nkeys;
     /* The compiler's: of the thread, or in sync mode of who has the lock. */

@@ -285,7 +285,30 @@ static bool ranges(const struct t2_graph *g, struct jit_formed *d, uint32_t *nin
 
 /* ---- entry ----------------------------------------------------------- */
 
-const char jit_t2_no_gain[] = "no loop and no call in it";
+static const char no_gain[] = "no loop and no call in it";
+static const char too_many[] = "tier 2: more blocks than it is good at";
+
+bool jit_t2_for_good(const char *why) { return why == no_gain || why == too_many; }
+
+/* With loops in loops and many joins values are moved about more than tier 1 does; floats gain by
+ * far more than that, having no boxes inside. */
+static bool is_good_at(const struct t2_graph *g)
+{
+    if (g->nblocks <= JIT_PARAM_t2_good || g->norder <= JIT_PARAM_t2_small ||
+        (!g->cyclic && g->norder <= JIT_PARAM_t2_good_tree) ||
+        g->j->cfg.tier2 == JIT_TIER2_ALWAYS)
+        return true;
+    for (unsigned k = 0; k < g->norder; k++) {
+        const struct t2_block *b = &g->block[g->order[k]];
+        for (unsigned i = b->first;; i = g->insn[i].next) {
+            if (g->insn[i].floats)
+                return true;
+            if (i == b->last)
+                break;
+        }
+    }
+    return false;
+}
 
 /* Straight code and side exits are what tier 1 is as good at. */
 static bool is_worth_it(const struct t2_graph *g)
@@ -308,7 +331,9 @@ static const char *form(struct jit *j, struct t2_graph *g, struct ir_func *f,
     if (why)
         return why;
     if (!is_worth_it(g))
-        return jit_t2_no_gain;
+        return no_gain;
+    if (!is_good_at(g))
+        return too_many;
     ir_func_reset(f);
     f->mode = mode;
     f->key = jit_key(pc, mode);
@@ -334,7 +359,7 @@ const char *jit_t2_form(struct jit *j, struct t2_graph *g, struct ir_func *f,
     const char *why = NULL;
     for (g->max_insns = T2_INSNS; g->max_insns >= T2_INSNS / 8; g->max_insns /= 2) {
         why = form(j, g, f, d, pc, mode);
-        if (!why || g->ninsns < g->max_insns / 2)
+        if (!why || jit_t2_for_good(why) || g->ninsns < g->max_insns / 2)
             break;
     }
     return why;

@@ -216,11 +216,21 @@ static void push_start(struct t2_graph *g, unsigned ctx, uint64_t pc)
     }
 }
 
+/* Do the last instruction's operations compute with floats? */
+static bool floats(const struct ir_func *f)
+{
+    for (ir_ref r = f->nins - 1; f->ins[r].op != IR_IMARK; r--)
+        if (ir_is_float(f->ins[r].ty) && ir_ops[f->ins[r].op].flags & IR_F_FLAGS)
+            return true;
+    return false;
+}
+
 static struct t2_insn *add(struct t2_graph *g, unsigned ctx, uint64_t pc, const struct ir_flow *w)
 {
     struct t2_insn *i = &g->insn[g->ninsns++];
     *i = (struct t2_insn){.pc = pc, .ctx = (uint16_t)ctx, .len = w->len, .kind = w->kind,
                           .next = T2_NONE, .taken = T2_NONE};
+    i->floats = floats(g->scratch);
     i->direct = w->kind != IR_FLOW_NEXT && w->kind != IR_FLOW_TRAP && ir_is_const(w->target);
     if (i->direct)
         i->target = ir_kval(g->scratch, w->target);
@@ -523,7 +533,7 @@ bool jit_t2_latch(const struct t2_graph *g, const struct t2_block *b)
 
 const char *jit_t2_graph(struct t2_graph *g, uint64_t pc)
 {
-    g->ninsns = g->nblocks = g->nstarts = g->nprobes = 0;
+    g->ninsns = g->nblocks = g->norder = g->nstarts = g->nprobes = 0;
     g->nctxs = 1;
     g->ctx[0] = (struct t2_ctx){0};
     memset(g->hash, 0, sizeof g->hash);

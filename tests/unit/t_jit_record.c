@@ -31,10 +31,10 @@ static void put(uint8_t *field, uint64_t v, size_t n) { memcpy(field, &v, n); }
 
 static void example(jit_store_bytes *out)
 {
-    struct jit_region r = {.key = key, .tier = 1, .head = 1, .nguest = 3, .code = (void *)hot};
+    struct jit_region r = {.key = key, .tier = 1, .counted = 1, .nguest = 3, .code = (void *)hot};
     struct jit_formed d = {.nranges = 2, .nbytes = 10,
                            .range = {{PC, 6}, {PC - 64, 4}}, .bytes = "0123456789"};
-    struct jit_code c = {.len = {sizeof hot, sizeof cold}, .count_rounds = true};
+    struct jit_code c = {.len = {sizeof hot, sizeof cold}};
     uint8_t code[sizeof hot];
 
     memcpy(code, hot, sizeof hot);
@@ -83,8 +83,8 @@ static void says(const struct jit_record *r)
     struct jit_parts p;
 
     check("its numbers are", jit_record_parts(r, &p));
-    check("position, pc and flags", r->at == AT && r->pc == PC && r->head && r->rounds &&
-                                        !r->counted && r->nguest == 3);
+    check("position, pc and flags", r->at == AT && r->pc == PC && r->counted &&
+                                        r->nguest == 3);
     check("exits", r->nexits == 2 && p.exits[0].key == PC + 6 && p.exits[0].flags == 2 &&
                        p.exits[1].kind == JIT_EXIT_TRAPPED && p.exits[1].info == 7);
     check("guest bytes", r->nranges == 2 && p.ranges[1].start == -64 &&

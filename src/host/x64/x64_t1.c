@@ -637,13 +637,12 @@ static void x64_helper(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
     x64_slow_call(t, i, X64_NONE, -1, -1);
 }
 
-/* Tier 1 counts how often code is run, so that tier 2 hears of what is hot. */
-static void x64_count(struct x64_t1 *t, unsigned map, uint64_t pc)
+/* Every so many backward branches of tier 1 one is looked at, so that tier 2 hears of what
+ * is hot. It is one counter for all: there is always a line of the cache for it. */
+static void x64_tick(struct x64_t1 *t, unsigned map, uint64_t pc)
 {
-    int32_t at = X64_VCPU_DISP(hot) + 4 * (int32_t)jit_hot_at(pc);
-
     x64_jcc(t, CC_S, JIT_RELOC_PC32_HOT, map, 0);
-    x64_alu_mi(&t->out, ALU_SUB, 0, x64_vcpu(at), 1);
+    x64_alu_mi(&t->out, ALU_SUB, 0, x64_vcpu(X64_VCPU_DISP(ticks)), 1);
     x64_reloc_inside(t, JIT_RELOC_COUNTER,
                      (uint32_t)(pc - (t->f->key ^ (uint64_t)t->f->mode << 60)));
 }
@@ -663,7 +662,7 @@ static void x64_count_entry(struct x64_t1 *t)
     uint64_t pc = t->f->key ^ (uint64_t)t->f->mode << 60;
 
     jit_map_begin(t->c, pc); /* all is at home */
-    x64_count(t, jit_map_end(t->c), pc);
+    x64_tick(t, jit_map_end(t->c), pc);
 }
 
 /* A run of a region in lockstep ends after so many polls at the latest. */
@@ -681,9 +680,11 @@ static void x64_poll(struct x64_t1 *t)
 
     if (t->t2) {
         x64_t2_bound(t, map);
-    } else if (t->j->cfg.tier2 && t->c->count_rounds && !jit_quiet(t->j, x64_pc(t))) {
-        x64_count(t, map, x64_pc(t)); /* runs out soon enough to be the poll */
+    } else if (t->j->cfg.tier2 && !jit_quiet(t->j, x64_pc(t))) {
+        x64_tick(t, map, x64_pc(t)); /* who sets the poll flag makes them run out */
         return;
+    } else if (t->j->cfg.tier2) {
+        t->c->quiet = true;
     }
     x64_jcc(t, CC_NE, JIT_RELOC_PC32_DEOPT, map, 0);
     x64_alu_mi(&t->out, ALU_CMP, 0, x64_vcpu(X64_VCPU_DISP(poll)), 0);
