@@ -12,7 +12,7 @@
  *
  * A vfork child runs this in its parent's memory: it allocates nothing that
  * would be left behind when it succeeds, except what its parent frees
- * (t->sig->exec_block).
+ * (t->sig->exec_block, exec_env).
  */
 #include "process/proc_debug.h"
 #include "process/proc_ptrace.h"
@@ -397,21 +397,82 @@ static long leave(struct proc_thread *t, const char *path, const char **argv, ui
     return r;
 }
 
-/* argv of the host's execve: front[0..nfront), then the guest's from argv[1]. */
+/* What the guest's C library is told in its environment (LD_PRELOAD, ...) would be taken by the
+ * host's, when it loads us: those variables have a byte in front of their names on the way to the
+ * emulator that comes next (proc_exec_environment). */
+enum { EXEC_HIDDEN = 1, EXEC_HIDDEN_MAX = 16 << 10 };
+
+/* Reads variable s as it is handed on to out; how long that is with its NUL, 0: as it stands. */
+static size_t hide(uint64_t s, char *out)
+{
+    static const char *const names[] = {"LD_", "GLIBC_TUNABLES=", "MALLOC_", "\001"};
+    long n = proc_read_string(out + 1, s, EXEC_HIDDEN_MAX);
+
+    out[0] = EXEC_HIDDEN;
+    for (size_t i = 0; n >= 0 && i < BASE_ARRAY_SIZE(names); i++)
+        if (!strncmp(out + 1, names[i], strlen(names[i])))
+            return (size_t)n + 2;
+    return 0;
+}
+
+/* The guest's n variables at envp for the next emulator; malloc()ed in one piece. NULL: they can
+ * be passed on as they are. */
+static uint64_t *hide_all(uint64_t envp, size_t n)
+{
+    char *text = base_alloc(EXEC_HIDDEN_MAX + 1);
+    uint64_t *env = base_alloc((n + 1) * sizeof *env);
+    size_t len = 0, got;
+
+    env[n] = 0;
+    if (proc_read_guest(env, envp, n * sizeof *env) < 0)
+        n = 0;
+    for (size_t i = 0; i < n; i++)
+        len += hide(env[i], text);
+    env = base_realloc(env, (n + 1) * sizeof *env + len);
+    for (size_t i = 0, at = 0; i < n && at < len; i++) {
+        char *to = (char *)(env + n + 1) + at;
+
+        got = hide(env[i], text);
+        if (!got || got > len - at) /* (another thread writes there) */
+            continue;
+        memcpy(to, text, got);
+        env[i] = (uint64_t)to;
+        at += got;
+    }
+    free(text);
+    if (len)
+        return env;
+    free(env);
+    return NULL;
+}
+
+void proc_exec_environment(char **envp)
+{
+    for (; *envp; envp++)
+        if (**envp == EXEC_HIDDEN)
+            ++*envp;
+}
+
+/* argv of the host's execve: front[0..nfront), then the guest's from argv[1]. path NULL is
+ * ourselves. */
 static long leave_with(struct proc_thread *t, const char *path, const char **front, size_t nfront,
                        uint64_t argv, size_t argc, uint64_t envp)
 {
     const char **all;
     size_t rest = argc > 1 ? argc - 1 : 0;
-    long r = -EFAULT;
+    long r = -EFAULT, nenv = path ? 0 : count_args(envp);
+    uint64_t *env = nenv > 0 ? hide_all(envp, (size_t)nenv) : NULL;
 
     all = base_alloc((nfront + rest + 1) * sizeof *all);
     t->sig->exec_block = all;
+    t->sig->exec_env = env;
     memcpy(all, front, nfront * sizeof *all);
     if (!rest || proc_read_guest(all + nfront, argv + 8, rest * 8) == 0) {
         all[nfront + rest] = NULL;
-        r = leave(t, path, all, envp);
+        r = leave(t, path, all, env ? (uint64_t)env : envp);
     }
+    t->sig->exec_env = NULL;
+    free(env);
     t->sig->exec_block = NULL;
     free(all);
     return r;

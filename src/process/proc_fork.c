@@ -223,6 +223,7 @@ long proc_vfork(struct proc_thread *t, const struct proc_clone *c)
         proc_self = t;
         free(b.child->sig->table);
         free(b.child->sig->exec_block);
+        free(b.child->sig->exec_env);
         proc_thread_free(b.child);
     } else {
         pid = -ENOMEM;

@@ -322,6 +322,9 @@ int proc_exec_resolve(struct proc *p, const char *path, char **argv, struct proc
 /* The same for a file that the kernel opened (fd; -1: open path here) and says
  * is a riscv64 program; argv is the guest's. */
 int proc_exec_given(int fd, const char *path, char **argv, struct proc_program *out);
+/* Variables of the environment that an emulator before this one has hidden from the host's C
+ * library have their names again. */
+void proc_exec_environment(char **envp);
 /* execve() of a host program from isomer_run (never returns on success). */
 int proc_exec_host(struct proc *p, struct proc_program *prog, char **envp);
 

@@ -304,6 +304,7 @@ int isomer_run(const struct isomer_run_options *o, int argc, char **argv, char *
     if (!p)
         return status;
     memcpy(args, argv, (size_t)(argc + 1) * sizeof *args);
+    proc_exec_environment(envp);
     if (o->argv0)
         args[0] = (char *)o->argv0;
     if (o->interpreter)

@@ -67,6 +67,7 @@ static void keeper_free(struct keeper *k)
     if (k->own_table)
         free(t->sig->table);
     free(t->sig->exec_block);
+    free(t->sig->exec_env);
     proc_thread_free(t);
     munmap(k->stack, SHARED_STACK);
     free(k);

@@ -58,7 +58,7 @@ struct proc_thread_signals {
     siginfo_t sync[PROC_SYNC_RECORDS];
     _Atomic uint32_t sync_filled;
     void *host_stack;          /* alternate stack of our handlers */
-    void *exec_block;          /* what execve of a vfork child leaves behind */
+    void *exec_block, *exec_env; /* what execve of a vfork child leaves behind */
 };
 
 /* ---- proc_signal.c --------------------------------------------------- */

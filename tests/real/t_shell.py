@@ -63,6 +63,9 @@ CHILDREN = {
     "process substitution": "diff <(seq 3) <(seq 2 4); echo $?",
     "here document to a child": "cat <<X | tr a-z A-Z\nsome $((1+1)) text\nX",
     "environment": "FOO=bar env | grep ^FOO; export A=1; sh -c 'echo $A'; env -i /usr/bin/env",
+    "environment for the C library": "export A=1 LD_PRELOAD=./none.so LD_LIBRARY_PATH=/none Z=2 "
+                                     "GLIBC_TUNABLES=glibc.malloc.check=0 MALLOC_PERTURB_=7; "
+                                     "env; printf '\\1' >c; export X=$(cat c)x; env | tail -n 9",
     "find and xargs": "mkdir -p d/{a,b,c}; touch d/{a,b,c}/f{1,2}; find d -type f | sort | "
                       "xargs -n 2 echo; find d -name f1 -exec rm {} +; find d -type f | sort",
     "archives": "mkdir d; seq 100 >d/x; tar --sort=name --mtime=@0 --owner=0 --group=0 -cf - d | "
