@@ -243,7 +243,7 @@ enum { SOON = JIT_HOT_MOST, NEVER = 0x7fffffff };
 
 /* What became no region counts several times over. Of few samples it is not known what part of
  * the whole they are. */
-enum { T2_DEAR = 4, T2_FEW = 16 };
+enum { T2_DEAR = 4, T2_FEW = 16, T2_CALLEES = 4 /* tried at a sample */ };
 
 /* With --tier2=sync there are so many times more samples, and what is seen is as much as
  * counted: it hardly depends on chance what is found. */
@@ -280,16 +280,24 @@ static bool seen_enough(const struct jit_t2 *t, struct jit_t2_key *k, bool call)
                           (t->unlimited ? (unsigned)T2_OFTEN : 1);
 }
 
-/* What is called on each round of a hot loop (the graph's, just made) is hot, and no branch
- * that goes back need show it. */
+static void note(struct jit_t2 *t, uint64_t pc)
+{
+    if (t->ncallees < BASE_ARRAY_SIZE(t->callee))
+        t->callee[t->ncallees++] = jit_key(pc, t->graph.mode);
+}
+
+/* What is called on each round of a hot loop (the graph's, just made) is hot, and so is what follows
+ * the call: no branch that goes back need show it. */
 static void note_callees(struct jit_t2 *t)
 {
     const struct t2_graph *g = &t->graph;
     for (unsigned k = 0; k < g->norder; k++) {
         const struct t2_insn *i = &g->insn[g->block[g->order[k]].last];
-        if (i->kind == IR_FLOW_CALL && i->direct && !i->callee &&
-            t->ncallees < BASE_ARRAY_SIZE(t->callee))
-            t->callee[t->ncallees++] = jit_key(i->target, g->mode);
+        if (i->kind != IR_FLOW_CALL || i->callee)
+            continue;
+        note(t, i->pc + i->len);
+        if (i->direct)
+            note(t, i->target);
     }
 }
 
@@ -329,8 +337,7 @@ static bool sample(struct jit_vcpu *v, uint64_t key, bool call)
     if (k->tries >= JIT_PARAM_t2_tries || jit_t2_dry(t))
         return false;
     const char *why = request(v, k, 0);
-    if (much)
-        note_callees(t);
+    note_callees(t);
     if (why)
         give_up(j, why);
     if (why && jit_t2_for_good(why)) {
@@ -372,7 +379,8 @@ void jit_t2_sample(struct jit_vcpu *v, uint64_t pc, uint64_t from, uint64_t regi
     pthread_mutex_lock(&j->p->lock);
     j->p->t2->samples++;
     jit_thread_of(v)->sampled += jit_thread_of(v)->sampled < JIT_PARAM_t2_rarely;
-    try_callee(v);
+    for (unsigned n = 0; n < T2_CALLEES; n++)
+        try_callee(v);
     if (!sample(v, jit_key(pc, jit_mode_of(v)), call))
         be_quiet(j, from, region);
     pthread_mutex_unlock(&j->p->lock);
