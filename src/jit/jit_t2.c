@@ -363,7 +363,7 @@ static void be_quiet(struct jit *j, uint64_t pc, uint64_t region)
 uint32_t jit_t2_period(struct jit_vcpu *v)
 {
     struct jit_thread *self = jit_thread_of(v);
-    if (v->jit->cfg.tier2 == JIT_TIER2_ALWAYS)
+    if (v->jit->cfg.tier2 == JIT_TIER2_ALWAYS || !v->jit->p->t2)
         return 0;
     uint32_t mean = JIT_PARAM_t2_hot + self->sampled * (JIT_PARAM_t2_hot / JIT_PARAM_t2_early);
     if (mean > JIT_PARAM_t2_rarely)
