@@ -286,8 +286,8 @@ static void note(struct jit_t2 *t, uint64_t pc)
         t->callee[t->ncallees++] = jit_key(pc, t->graph.mode);
 }
 
-/* What is called on each round of a hot loop (the graph's, just made) is hot, and so is what follows
- * the call: no branch that goes back need show it. */
+/* What is called on each round of a hot loop (the graph's, just made) is hot, and so is what
+ * follows the call: no branch that goes back need show it. */
 static void note_callees(struct jit_t2 *t)
 {
     const struct t2_graph *g = &t->graph;
