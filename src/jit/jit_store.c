@@ -139,6 +139,8 @@ void jit_store_forget(struct jit *j, uint64_t start, uint64_t len)
 {
     struct jit_store *s = j->p->store;
     size_t n = s ? s->ranges.len : 0, keep = 0;
+    if (!n)
+        return;
     for (size_t i = 0; i < n; i++) {
         struct jit_store_range r = s->ranges.data[i], end = r;
         if (!(r.start - start < len || start - r.start < r.len)) {
@@ -159,8 +161,6 @@ void jit_store_forget(struct jit *j, uint64_t start, uint64_t len)
         else /* in two: what is behind goes last */
             base_vec_push(&s->ranges, end);
     }
-    if (!s)
-        return;
     memmove(s->ranges.data + keep, s->ranges.data + n,
             (s->ranges.len - n) * sizeof *s->ranges.data);
     s->ranges.len = keep + s->ranges.len - n;
