@@ -16,6 +16,7 @@ const struct opt_pass opt_passes[] = {
     {"relayout2", "and layout", opt_layout_pass, false, false, true},
     {"strip", "string loops many rounds at once", opt_strip_pass, false, false, false},
     {"fp", "floats without their boxes", opt_fp_pass, false, false, false},
+    {"flags", "comparisons that leave no flags", opt_flags_pass, false, false, false},
     {"width", "integers as wide as they need to be", opt_width_pass, false, false, false},
     {"strength", "cheaper ways to say the same", opt_strength_pass, false, false, false},
     {"sink", "what is only put into a slot, behind the join", opt_sink_pass, false, false, false},

@@ -382,13 +382,31 @@ static void og_pieces(struct og *g)
     og_put(g, ir_ld(f, ty, 0, a, disp));
 }
 
+/* A comparison with the flags saved around it, and now and then something else. */
+static void og_quiet(struct og *g)
+{
+    struct ir_func *f = g->f;
+    unsigned ty = OG_OF(g, IR_F32, IR_F64), what = og_pick(g, 8);
+    ir_ref a = ir_emit(f, IR_FADD, ty, IR_RM_DYN, og_fp(g, ty), og_fp(g, ty), 0), flags, b;
+
+    b = og_pick(g, 4) ? ir_kf(f, ty, 0) : og_fp(g, ty);
+    flags = ir_emit(f, IR_FLGET, IR_I64, 0, 0, 0, 0);
+    og_put(g, flags);
+    og_imark(g);
+    if (what == 0) og_put(g, ir_emit(f, IR_FMUL, ty, IR_RM_DYN, a, a, 0));
+    og_put(g, ir_emit(f, IR_FCMP, IR_I1, IR_LTS | IR_FCMP_SIGNAL, a, b, 0));
+    og_imark(g);
+    if (what == 1) og_put(g, ir_emit(f, IR_FLGET, IR_I64, 0, 0, 0, 0));
+    ir_emit(f, IR_FLSET, IR_NONE, 0, what == 2 ? og_x(g) : flags, 0, 0);
+}
+
 /* What keeps its place: atomics, fences, flags, helpers. */
 static void og_effect(struct og *g)
 {
     struct ir_func *f = g->f;
     ir_ref a;
 
-    switch (og_pick(g, 8)) {
+    switch (og_pick(g, 9)) {
     case 0:
         a = ir_op2(f, IR_AND, IR_I64, og_address(g), ir_ki(f, IR_I64, ~(uint64_t)3));
         og_put(g, ir_emit(f, IR_AMO, IR_I32, IR_AMO_ADD << IR_AMO_SHIFT, a, og_w(g), 0));
@@ -404,6 +422,7 @@ static void og_effect(struct og *g)
     case 4: ir_emit(f, IR_FENCE, IR_NONE, 15, 0, 0, 0); break;
     case 5: og_put(g, ir_emit(f, IR_FLGET, IR_I64, 0, 0, 0, 0)); break;
     case 6: ir_emit(f, IR_FLSET, IR_NONE, 0, og_x(g), 0, 0); break;
+    case 7: og_quiet(g); break;
     default:
         a = og_x(g);
         og_put(g, ir_emit(f, IR_HELPER, IR_I64, og_pick(g, 2), a, og_x(g), 0));
