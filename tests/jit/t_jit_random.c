@@ -241,6 +241,26 @@ static const struct {
      "func { imark 0, 4\n %1 = get.f64 f16\n %2 = fcmp.lt.signal %1, 0x7ff8000000000000.f64\n"
      " flset 0.i64\n %3 = get.i64 x7\n %4 = get.i64 x8\n %5 = sel.i64 %2, %3, %4\n put x9, %5\n"
      " exit.jump 0x48\n}"},
+    {"a fused product of infinity and zero is invalid, whatever is added; a square never is",
+     "func { imark 0, 4\n flset 0.i64\n"
+     " imark 4, 4\n %1 = fsqrt.f64.dyn 0x7ff8000000000001.f64\n put f2, %1\n"
+     " imark 8, 4\n %2 = get.f64 f16\n %3 = get.f64 f2\n"
+     " %4 = fma.f64.dyn %2, %2, %3\n put f3, %4\n"
+     " imark 12, 4\n %5 = get.f64 f17\n %6 = get.f64 f2\n"
+     " %7 = fma.f64.dyn 0x3ff8000000000000.f64, %5, %6\n put f16, %7\n"
+     " imark 16, 4\n %8 = flget.i64\n put x6, %8\n"
+     " imark 20, 4\n %9 = get.f64 f2\n"
+     " %10 = fma.f64.dyn 0.f64, 0x7ff0000000000000.f64, %9\n put f17, %10\n"
+     " imark 24, 4\n %11 = flget.i64\n put x7, %11\n exit.jump 0x40\n}"},
+    {"a NaN of arithmetic as a factor",
+     "func { imark 0, 4\n flset 0.i64\n"
+     " imark 4, 4\n %1 = fsub.f64.dyn 0x7ff0000000000000.f64, 0x7ff0000000000000.f64\n"
+     " put f18, %1\n"
+     " imark 8, 4\n %2 = get.f64 f16\n %3 = get.f64 f18\n"
+     " %4 = fma.f64.dyn.negprod %3, %2, %2\n put f3, %4\n"
+     " imark 12, 4\n %5 = get.f64 f16\n %6 = get.f64 f18\n"
+     " %7 = fma.f64.dyn %5, %5, %6\n put f2, %7\n"
+     " imark 16, 4\n %8 = get.f64 f2\n st.f64 [0x20000000], %8\n exit.jump 0x40\n}"},
     {"a conversion that evicts a home, out of range",
      "func { imark 0, 4\n %1 = get.f64 f16\n %2 = get.f64 f17\n %3 = get.f64 f18\n"
      " %4 = fsub.f64.dyn %1, %2\n %5 = fmul.f64.dyn %4, %3\n %6 = fadd.f64.dyn %5, %1\n"

@@ -11,7 +11,7 @@
  *    user sets X64_V_CANON and the definition tests its result (ucomis, jp);
  *    a state map canonicalises by itself;
  *  - x86's FMA does not raise invalid for inf * 0 + qNaN: a NaN result is
- *    computed again by the reference;
+ *    computed again by the reference, unless the product cannot be that;
  *  - minimum and maximum of equal or unordered operands: by the reference;
  *  - conversions to integers that x86 answers with its indefinite value: by
  *    the reference, which saturates. x86 has raised only what is right then.
@@ -211,19 +211,55 @@ static uint32_t x64_again(struct x64_t1 *t, struct ir_ins *i, unsigned d)
     return x64_cold_end(t);
 }
 
+/* Can a times b be infinity times zero? Not a square, nor with a number other than zero. */
+static bool x64_may_be_inf_by_0(const struct x64_t1 *t, const struct ir_ins *i)
+{
+    uint64_t v;
+
+    if (i->a == i->b)
+        return false;
+    for (int k = 0; k < 2; k++) {
+        ir_ref r = k ? i->b : i->a;
+
+        if (!x64_is_number(t, r))
+            continue;
+        v = i->ty == IR_F64 ? ir_kval(t->f, r) << 1 : ir_kval(t->f, r) << 33;
+        if (v && v < (i->ty == IR_F64 ? 0xffeull << 52 : 0xffull << 56))
+            return false;
+    }
+    return true;
+}
+
+bool x64_makes_nans(const struct x64_t1 *t, const struct ir_ins *i)
+{
+    switch (i->op) {
+    case IR_FADD:
+    case IR_FSUB:
+    case IR_FMUL:
+    case IR_FDIV:
+    case IR_FSQRT:
+    case IR_FROUND:
+    case IR_FCVTFF: return true;
+    case IR_FMA: return !x64_may_be_inf_by_0(t, i);
+    default: return false;
+    }
+}
+
 /* A NaN result is computed again with a NaN for c: its value and c's part in the flags are
- * right already, and what x86 leaves out depends on a and b only. So c may be overwritten. */
+ * right already, and what x86 leaves out depends on a and b only. So c may be overwritten. Which
+ * NaNs a and b are does not matter to either. */
 static bool x64_fma(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 {
+    bool again = x64_may_be_inf_by_0(t, i);
     unsigned d, ra, rb, rc, op = 0xb9; /* vfmadd231: d = a * b + d */
     uint32_t label;
 
     if (!x64_fty(i->ty) || !x64_rm_dyn(i) || !x64_cpu(t, X64_CPU_FMA))
         return false;
     d = x64_def_fp(t, r);
-    for (int k = 0; k < 2; k++)
-        t->val[k ? i->b : i->a].flags |= X64_V_CANON;
-    t->lock |= 1u << d; /* a and b are needed again */
+    if (!again)
+        x64_canon(t, r, d);
+    t->lock |= 1u << d; /* a and b are needed when c is in it */
     ra = x64_use(t, i->a);
     rb = x64_use(t, i->b);
     t->lock &= ~(1u << d);
@@ -232,11 +268,13 @@ static bool x64_fma(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
         op += 4;
     if (i->aux & IR_FMA_NEG_ADD)
         op += 2;
-    t->fma_again = true;
-    label = x64_again(t, i, d);
-    t->fma_again = false;
-    x64_jcc_cold(t, CC_P, label);
-    x64_ucomis(t, i->ty, d, d, false);
+    if (again) {
+        t->fma_again = true;
+        label = x64_again(t, i, d);
+        t->fma_again = false;
+        x64_jcc_cold(t, CC_P, label);
+        x64_ucomis(t, i->ty, d, d, false);
+    }
     x64_vrr(&t->out, X64_OP(2, 1, op), i->ty == IR_F64, d, ra & 15, rb);
     x64_mov_reg(t, d, rc);
     return true;

@@ -586,8 +586,7 @@ static enum jit_how x64_map_how(const struct x64_t1 *t, ir_ref *r)
         *r = i->a;
         return JIT_HOW_SEXT32;
     }
-    if (i->ty == IR_F64 && (ir_ops[i->op].flags & IR_F_FLAGS) &&
-        !(t->val[*r].flags & X64_V_CANON))
+    if (i->ty == IR_F64 && x64_makes_nans(t, i) && !(t->val[*r].flags & X64_V_CANON))
         return JIT_HOW_CANON64;
     return JIT_HOW_COPY;
 }

@@ -300,6 +300,8 @@ void x64_jcond(struct x64_t1 *t, struct x64_cond c, unsigned kind, unsigned targ
 bool x64_emit_int(struct x64_t1 *t, ir_ref r, struct ir_ins *i);
 bool x64_emit_mem(struct x64_t1 *t, ir_ref r, struct ir_ins *i);
 bool x64_emit_fp(struct x64_t1 *t, ir_ref r, struct ir_ins *i);
+/* Can i's result be a NaN other than the canonical one, unless X64_V_CANON is set? */
+bool x64_makes_nans(const struct x64_t1 *t, const struct ir_ins *i);
 /* Pure operation without inline code: through ir_eval. */
 void x64_emit_slow(struct x64_t1 *t, ir_ref r, struct ir_ins *i);
 

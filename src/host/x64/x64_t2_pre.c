@@ -5,7 +5,7 @@
  * not go forward is a back edge and leads to a header.
  *
  * NaNs. A float that arithmetic made may be a NaN other than the canonical one
- * (x64_fp.c); who lets its bits be seen has it made canonical where it is
+ * (x64_makes_nans); who lets its bits be seen has it made canonical where it is
  * defined. A PHI is such a value if an operand is. If another operand is a NaN
  * that must be kept as it is (a load, say), the two cannot be told apart behind
  * the PHI: then, or if somebody asks for a canonical PHI, its operands are made
@@ -119,6 +119,16 @@ static bool x64_t2_slots(struct x64_t1 *t)
 
 /* ---- NaNs ------------------------------------------------------------ */
 
+/* What NaNs may value o, no PHI, be? Other operations that accrue flags make canonical ones. */
+static uint8_t x64_t2_nans_of(const struct x64_t1 *t, ir_ref o)
+{
+    const struct ir_ins *i = &t->f->ins[o];
+
+    if (x64_makes_nans(t, i))
+        return X64_P_NC;
+    return ir_ops[i->op].flags & IR_F_FLAGS ? 0 : X64_P_RAW;
+}
+
 /* Properties of a PHI from its operands; true if they changed. */
 static bool x64_t2_phi_nans(struct x64_t1 *t, ir_ref r)
 {
@@ -137,7 +147,7 @@ static bool x64_t2_phi_nans(struct x64_t1 *t, ir_ref r)
         } else if (x64_ins(t, o)->op == IR_PHI) {
             *p |= *x64_prop(t->t2, o) & (X64_P_NC | X64_P_RAW);
         } else {
-            *p |= (*x64_prop(t->t2, o) & X64_P_NC) ? X64_P_NC : X64_P_RAW;
+            *p |= x64_t2_nans_of(t, o);
         }
     }
     if ((*p & X64_P_NC) && (*p & (X64_P_RAW | X64_P_CANON))) {
@@ -160,7 +170,7 @@ static void x64_t2_nans(struct x64_t1 *t)
         *x64_prop(x, r) &= (uint8_t)~(X64_P_NC | X64_P_RAW);
         if (!ir_is_float(i->ty))
             continue;
-        if (ir_ops[i->op].flags & IR_F_FLAGS)
+        if (x64_makes_nans(t, i))
             *x64_prop(x, r) |= X64_P_NC;
         phis |= i->op == IR_PHI;
     }
