@@ -90,6 +90,7 @@ struct jit_vcpu {
     volatile uint32_t poll;   /* non-zero: leave at the next safe point */
     volatile uint32_t ticks;  /* counted down by tier 1's backward branches: a sample is due */
     uint32_t exit_id;         /* which exit was taken (JIT_EXIT_*) */
+    uint32_t fp_kept;         /* FP status as a FLGET found it, for a FLSET to come */
     uint64_t exit_arg;        /* indirect miss: the key looked for */
     uint32_t mxcsr;           /* guest FP status while outside */
     uint32_t host_mxcsr;

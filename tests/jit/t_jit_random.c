@@ -261,6 +261,22 @@ static const struct {
      " imark 12, 4\n %5 = get.f64 f16\n %6 = get.f64 f18\n"
      " %7 = fma.f64.dyn %5, %5, %6\n put f2, %7\n"
      " imark 16, 4\n %8 = get.f64 f2\n st.f64 [0x20000000], %8\n exit.jump 0x40\n}"},
+    {"flags written back as they were read: nothing new, new ones, and another rounding mode",
+     "func { imark 0, 4\n flset 1.i64\n"
+     " imark 4, 4\n %1 = flget.i64\n put x5, %1\n"
+     " imark 8, 4\n %2 = get.f64 f16\n %3 = fdiv.f64.dyn %2, 0x4008000000000000.f64\n"
+     " put f17, %3\n"
+     " imark 12, 4\n %4 = get.i64 x5\n %5 = and.i64 %4, 31\n flset %5\n"
+     " imark 16, 4\n %6 = flget.i64\n put x6, %6\n"
+     " imark 20, 4\n %7 = get.f64 f16\n %8 = fdiv.f64.dyn %7, 0.f64\n put f18, %8\n"
+     " imark 24, 4\n %9 = get.i64 x6\n flset %9\n"
+     " imark 28, 4\n %10 = flget.i64\n put x7, %10\n"
+     " imark 32, 4\n rmset 1.i64\n"
+     " imark 36, 4\n %11 = get.i64 x7\n flset %11\n"
+     " imark 40, 4\n %12 = get.f64 f16\n %13 = fdiv.f64.dyn %12, 0x4008000000000000.f64\n"
+     " put f19, %13\n"
+     " imark 44, 4\n rmset 0.i64\n"
+     " imark 48, 4\n %14 = get.i64 x5\n flset %14\n exit.jump 0x40\n}"},
     {"a conversion that evicts a home, out of range",
      "func { imark 0, 4\n %1 = get.f64 f16\n %2 = get.f64 f17\n %3 = get.f64 f18\n"
      " %4 = fsub.f64.dyn %1, %2\n %5 = fmul.f64.dyn %4, %3\n %6 = fadd.f64.dyn %5, %1\n"

@@ -554,13 +554,14 @@ static bool x64_fcvt_if(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 /* ---- environment ----------------------------------------------------- */
 
 static struct x64_mem x64_mxcsr(void) { return x64_vcpu(X64_VCPU_DISP(mxcsr)); }
-static void x64_stmxcsr(struct x64_t1 *t)
+static struct x64_mem x64_kept(void) { return x64_vcpu(X64_VCPU_DISP(fp_kept)); }
+static void x64_stmxcsr(struct x64_t1 *t, struct x64_mem m)
 {
-    x64_rm(&t->out, X64_OP(1, 0, 0xae), 0, 3, x64_mxcsr());
+    x64_rm(&t->out, X64_OP(1, 0, 0xae), 0, 3, m);
 }
-static void x64_ldmxcsr(struct x64_t1 *t)
+static void x64_ldmxcsr(struct x64_t1 *t, struct x64_mem m)
 {
-    x64_rm(&t->out, X64_OP(1, 0, 0xae), 0, 2, x64_mxcsr());
+    x64_rm(&t->out, X64_OP(1, 0, 0xae), 0, 2, m);
 }
 
 /* x = table[x] */
@@ -574,12 +575,21 @@ static void x64_byte_table(struct x64_t1 *t, unsigned x, unsigned k)
 
 static void x64_flget(struct x64_t1 *t, ir_ref r)
 {
-    unsigned d = x64_def(t, r, X64_GPRS);
+    bool keep = t->flags_kept == r;
+    struct x64_mem m = keep ? x64_kept() : x64_mxcsr();
+    unsigned d;
 
-    x64_byte_table(t, d, X64_K_FLAGS);
-    x64_alu_ri(&t->out, ALU_AND, 0, d, 63);
-    x64_rm(&t->out, 0x8b, 0, d, x64_mxcsr());
-    x64_stmxcsr(t);
+    if (t->val[r].reg != X64_NONE || t->val[r].flags & X64_V_SPILL) {
+        d = x64_def(t, r, X64_GPRS);
+        x64_byte_table(t, d, X64_K_FLAGS);
+        x64_alu_ri(&t->out, ALU_AND, 0, d, 63);
+        x64_rm(&t->out, 0x8b, 0, d, m);
+    } else if (!keep) {
+        return;
+    }
+    x64_stmxcsr(t, m);
+    if (keep)
+        t->flags_kept = IR_NIL;
 }
 
 /* Replaces the bits of MXCSR outside keep by x (shifted into place). */
@@ -587,18 +597,60 @@ static void x64_mxcsr_bits(struct x64_t1 *t, unsigned x, int32_t keep)
 {
     unsigned y = x64_temp(t, X64_GPRS);
 
-    x64_ldmxcsr(t);
+    x64_ldmxcsr(t, x64_mxcsr());
     x64_rm(&t->out, 0x89, 0, y, x64_mxcsr());
     x64_alu_rr(&t->out, ALU_OR, 0, y, x);
     x64_alu_ri(&t->out, ALU_AND, 0, y, keep);
     x64_rm(&t->out, 0x8b, 0, y, x64_mxcsr());
-    x64_stmxcsr(t);
+    x64_stmxcsr(t, x64_mxcsr());
 }
 
-static void x64_flset(struct x64_t1 *t, struct ir_ins *i)
+/* The FLGET whose flags FLSET r writes back, if MXCSR is still as it was then but for flags. */
+static ir_ref x64_flags_of(const struct x64_t1 *t, ir_ref r)
 {
-    unsigned ra = x64_use(t, x64_src(t, i->a)), x = x64_temp(t, X64_GPRS);
+    ir_ref get = x64_ins(t, r)->a;
 
+    if (!ir_is_const(get) && x64_ins(t, get)->op == IR_AND && ir_is_k(t->f, x64_ins(t, get)->b, 31))
+        get = x64_ins(t, get)->a;
+    if (ir_is_const(get) || x64_ins(t, get)->op != IR_FLGET || t->flags_kept)
+        return IR_NIL;
+    while (--r > get) {
+        unsigned op = x64_ins(t, r)->op;
+
+        if (op == IR_BLOCK || op == IR_RMSET || op == IR_HELPER)
+            return IR_NIL;
+    }
+    return get;
+}
+
+/* What a FLGET found, back again: mostly nothing was raised since that had not been before, and
+ * to look is a quarter of the price of writing. */
+static void x64_flags_back(struct x64_t1 *t, ir_ref get)
+{
+    unsigned x = x64_temp(t, X64_GPRS);
+    uint32_t label;
+
+    t->flags_kept = get;
+    x64_cold_begin(t);
+    x64_ldmxcsr(t, x64_kept());
+    label = x64_cold_end(t);
+    x64_jcc_cold(t, CC_NE, label);
+    x64_alu_rm(&t->out, ALU_CMP, 0, x, x64_kept());
+    x64_rm(&t->out, 0x8b, 0, x, x64_mxcsr());
+    x64_stmxcsr(t, x64_mxcsr());
+}
+
+static void x64_flset(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
+{
+    ir_ref get = x64_flags_of(t, r);
+    unsigned ra, x;
+
+    if (get) {
+        x64_flags_back(t, get);
+        return;
+    }
+    ra = x64_use(t, x64_src(t, i->a));
+    x = x64_temp(t, X64_GPRS);
     x64_mxcsr_bits(t, x, ~63);
     x64_byte_table(t, x, X64_K_UNFLAGS);
     x64_alu_ri(&t->out, ALU_AND, 0, x, 31);
@@ -653,7 +705,7 @@ bool x64_emit_fp(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
     case IR_FLOW: return x64_low(t, r, i);
     case IR_BITCAST: return x64_bitcast(t, r, i);
     case IR_FLGET: x64_flget(t, r); return true;
-    case IR_FLSET: x64_flset(t, i); return true;
+    case IR_FLSET: x64_flset(t, r, i); return true;
     case IR_RMGET:
         x64_rm(&t->out, 0x8b, 0, x64_def(t, r, X64_GPRS), x64_rm_mem(t));
         return true;

@@ -910,6 +910,7 @@ void x64_start(struct x64_t1 *t, struct ir_func *f, struct jit_code *c)
     t->nspill = t->nlit = 0;
     t->lock = 0;
     t->fma_again = false;
+    t->flags_kept = IR_NIL;
     t->gave_up = NULL;
 }
 

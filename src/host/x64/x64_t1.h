@@ -86,6 +86,7 @@ struct x64_t1 {
     unsigned nlit;
     bool barrier;       /* there is a helper that may change the state */
     bool fma_again;     /* slow call: c reads as a NaN (x64_fma) */
+    ir_ref flags_kept;  /* FLGET whose status a FLSET behind it wants (x64_flset), or IR_NIL */
     const char *gave_up;
     struct x64_log *log; /* what is done to registers, for x64_check.c, or NULL */
     struct x64_t2 *t2;  /* compiling a control-flow region (x64_t2.h), else NULL */
