@@ -111,7 +111,7 @@ enum { IR_FCVT_UNSIGNED = 8 };/* FCVTFI, FCVTIF: the integer is unsigned */
 enum { IR_FROUND_EXACT = 8 }; /* FROUND: raise NX when not exact */
 
 /* LD, ST, AMO, CAS, LR, SC: alias class in bits 0..3, ordering in bits 4..5,
- * AMO operation in bits 8..11, SC_CONSTRAINED in bit 12. Loads and stores are
+ * AMO operation in bits 8..11, SC_CONSTRAINED and LD_AGAIN in bit 12. Loads and stores are
  * naturally unaligned-capable; atomics fault (IR_FAULT_ALIGN) if misaligned.*/
 enum ir_alias { IR_AS_GUEST, IR_AS_STATE, IR_AS_FIELD, IR_AS_ELEM, IR_AS_INTERNAL };
 enum ir_order { IR_RELAXED = 0, IR_ACQUIRE = 1 << 4, IR_RELEASE = 2 << 4, IR_SEQ_CST = 3 << 4 };
@@ -123,6 +123,9 @@ enum ir_amo {
 /* SC whose LR precedes it in a constrained loop (RISC-V A extension, 14.3):
  * comparing by value is exact. Otherwise a version is compared as well. */
 enum { IR_SC_CONSTRAINED = 1 << 12 };
+/* LD that is several of the guest's: a fault of it says nothing, the guest's instructions are to be
+ * executed one by one from its IMARK on (struct ir_end, again). */
+enum { IR_LD_AGAIN = 1 << 12 };
 /* FENCE: sets of predecessor and successor accesses */
 enum { IR_FENCE_PR = 1, IR_FENCE_PW = 2, IR_FENCE_SR = 4, IR_FENCE_SW = 8 };
 
@@ -384,6 +387,7 @@ struct ir_end {
     uint32_t info;
     uint64_t target;   /* next guest pc; TRAP, POLL, FAULT: the pc it is at */
     uint64_t fault_addr;
+    bool again;        /* FAULT: of an LD with IR_LD_AGAIN */
 };
 
 /* Memory as the interpreter reaches it. NULL callbacks: host addresses are

@@ -91,7 +91,10 @@ static bool ir_do_ld(struct ir_run *x, const struct ir_ins *i, uint64_t *v)
     unsigned order = i->aux & IR_SEQ_CST;
 
     if (order == IR_SEQ_CST) atomic_thread_fence(memory_order_seq_cst);
-    if (!ir_do_load(x, x->v[i->a] + (uint64_t)(int32_t)i->b, ir_bits(i->ty) / 8, v)) return false;
+    if (!ir_do_load(x, x->v[i->a] + (uint64_t)(int32_t)i->b, ir_bits(i->ty) / 8, v)) {
+        x->end->again = i->aux & IR_LD_AGAIN;
+        return false;
+    }
     if (order) atomic_thread_fence(memory_order_acquire);
     return true;
 }

@@ -65,6 +65,8 @@ static const struct ir_aux_word ir_mem_words[] = {
     IR_MEM_WORDS,
     {"constrained", IR_SC_CONSTRAINED, IR_SC_CONSTRAINED, false},
     {NULL, 0, 0, false}};
+static const struct ir_aux_word ir_ld_words[] = {
+    IR_MEM_WORDS, {"again", IR_LD_AGAIN, IR_LD_AGAIN, false}, {NULL, 0, 0, false}};
 static const struct ir_aux_word ir_amo_words[] = {IR_AMO_WORD("swap", IR_AMO_SWAP),
                                                   IR_AMO_WORD("add", IR_AMO_ADD),
                                                   IR_AMO_WORD("xor", IR_AMO_XOR),
@@ -141,7 +143,7 @@ const struct ir_aux_word *ir_aux_words(unsigned op)
     case IR_FCVTFI:
     case IR_FCVTIF: return ir_fcvt_words;
     case IR_FROUND: return ir_fround_words;
-    case IR_LD:
+    case IR_LD: return ir_ld_words;
     case IR_ST:
     case IR_CAS:
     case IR_LR:

@@ -121,6 +121,7 @@ struct jit_vcpu {
     struct jit_vcpu *next;    /* list of the VM's vCPUs */
     void *owner;              /* the caller's */
     int stopped;              /* why jit_next gave no code */
+    bool again;               /* JIT_EXIT_FAULT: it says nothing, see jit_point */
     /* result of jit_run */
     struct jit_stop_info {
         uint32_t trap, info;      /* JIT_STOP_TRAP */
@@ -180,7 +181,7 @@ struct jit_exit_out {
 struct jit_point {
     uint32_t off;
     uint8_t section;
-    uint8_t unused; /* 0: stored as it is */
+    uint8_t again; /* 1: of an access that is several of the guest's (IR_LD_AGAIN) */
     uint16_t map;
 };
 

@@ -12,6 +12,9 @@
  *   the interpreter    the state in memory is exact already
  *   the former         reading guest bytes: there is nothing to fetch
  *
+ * An access that is several of the guest's (opt_bytes.c) reports nothing: the state is that before
+ * the first of them, and the interpreter finds out which faults, if any.
+ *
  * In the first two the thread is sent to code that returns from enter(), in the
  * third back to the code that called, in the others to a landing that jumps back
  * to where the work began. Everything here runs in a signal handler: no locks, no
@@ -61,6 +64,7 @@ static bool recover(struct jit_vcpu *v, uint64_t pc, const struct jit_regs *regs
         return false;
     struct jit_maps maps = jit_maps_of(r);
     jit_map_apply(v->jit, &maps, at->map, regs, v->spill, v->state);
+    v->again = at->again;
     return true;
 }
 

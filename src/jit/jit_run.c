@@ -475,12 +475,18 @@ static void after_hot_exit(struct jit_vcpu *v, const struct jit_exit *e)
     *counter = at_most(jit_t2_exit_hot(v, key, target));
 }
 
+/* A host fault in code, which was abandoned. */
+static int after_fault(struct jit_vcpu *v)
+{
+    return v->again ? single_step(v) : stop_fault(v);
+}
+
 /* Acts on exit_id; *from is the exit to link if it is a direct one. */
 static int after_code(struct jit_vcpu *v, uint32_t *from)
 {
     struct jit *j = v->jit;
     if (v->exit_id == JIT_EXIT_FAULT)
-        return stop_fault(v);
+        return after_fault(v);
     if (v->exit_id == JIT_EXIT_MISS) {
         *jit_pc_of(v) = jit_exit_pc(v);
         j->stats.exits_miss++;
@@ -685,11 +691,15 @@ enum jit_stop jit_run(struct jit_vcpu *v)
     if (j->p->compiles)
         j->host->fp_load(v, jit_env_of(v));
     v->chained = !j->cfg.lockstep;
-    const void *code = next_code(v, GO_ON, JIT_NO_EXIT);
-    if (code) {
+    for (int stop = GO_ON;;) {
+        const void *code = next_code(v, stop, JIT_NO_EXIT);
+
+        if (!code)
+            break;
         j->host->enter(v, code);
-        if (v->exit_id == JIT_EXIT_FAULT) /* abandoned: nobody asked jit_next */
-            v->stopped = stop_fault(v);
+        if (v->exit_id != JIT_EXIT_FAULT)
+            break;
+        stop = after_fault(v); /* abandoned: nobody asked jit_next */
     }
     if (j->p->compiles)
         j->host->fp_store(v, jit_env_of(v));

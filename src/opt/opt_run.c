@@ -15,6 +15,7 @@ const struct opt_pass opt_passes[] = {
     {"regvn", "gvn again: conditions known by what memory holds", opt_gvn_pass, false, true, true},
     {"relayout2", "and layout", opt_layout_pass, false, false, true},
     {"strip", "string loops many rounds at once", opt_strip_pass, false, false, false},
+    {"bytes", "words that are loaded in bytes", opt_bytes_pass, false, false, false},
     {"fp", "floats without their boxes", opt_fp_pass, false, false, false},
     {"flags", "comparisons that leave no flags", opt_flags_pass, false, false, false},
     {"width", "integers as wide as they need to be", opt_width_pass, false, false, false},

@@ -28,7 +28,8 @@ struct opt_gen_world {
  * start or when a number of stores has been done. */
 void opt_gen_run(const struct ir_func *f, uint64_t seed, struct opt_gen_world *w);
 
-/* How two runs differ, as text; nothing if they do not. */
+/* How two runs differ, as text; nothing if they do not, or if one is only the first part: it ended
+ * by a fault after which the guest's instructions are to be done one by one. */
 void opt_gen_differ(const struct opt_gen_world *a, const struct opt_gen_world *b,
                     struct base_text *out);
 

@@ -100,6 +100,8 @@ static bool x64_load(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
     if (i->op != IR_LD)
         return true; /* PEEK: does not fault */
     x64_point(t, map);
+    if (i->aux & IR_LD_AGAIN)
+        t->c->points.data[t->c->points.len - 1].again = 1;
     x64_force_deopt(t, map);
     return true;
 }

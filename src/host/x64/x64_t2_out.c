@@ -347,10 +347,16 @@ static void x64_t2_put_reg(struct x64_t1 *t, const struct x64_put *p)
     x64_log_mute(t, false);
 }
 
+/* Needs no register? A constant is stored in one piece: it may be loaded soon, and what comes from
+ * two stores waits until both and all before them are in the cache. */
 static bool x64_t2_put_alone(const struct x64_t1 *t, const struct x64_put *p)
 {
-    return p->kind == X64_MOVE_REG ||
-           (p->kind == X64_MOVE_CONST && x64_ins(t, p->k)->op != IR_KADDR);
+    uint64_t v;
+
+    if (p->kind != X64_MOVE_CONST || x64_ins(t, p->k)->op == IR_KADDR)
+        return p->kind == X64_MOVE_REG;
+    v = ir_kval(t->f, p->k);
+    return (int64_t)v == (int32_t)v;
 }
 
 /* The rest, by way of the scratch register s. */
@@ -414,16 +420,8 @@ void x64_t2_emit_puts(struct x64_t1 *t)
         if (p->kind == X64_MOVE_REG) {
             x64_t2_put_reg(t, p);
         } else {
-            uint64_t v = ir_kval(t->f, p->k);
-            struct x64_mem m = x64_vcpu(p->disp);
-
             x64_log(t, X64_E_STORE_CONST, 0, 0, p->k, p->disp);
-            if ((int64_t)v == (int32_t)v) {
-                x64_mov_mi(&t->out, 1, m, (int32_t)v);
-            } else {
-                x64_mov_mi(&t->out, 0, x64_high(m), (int32_t)(v >> 32));
-                x64_mov_mi(&t->out, 0, m, (int32_t)v);
-            }
+            x64_mov_mi(&t->out, 1, x64_vcpu(p->disp), (int32_t)ir_kval(t->f, p->k));
         }
     }
     if (by && !free && ncopy)
