@@ -100,7 +100,8 @@ static inline unsigned ir_cc_opposite(unsigned cc)
                                  IR_LTS, IR_GEU, IR_GTU, IR_LEU, IR_LTU};
     return to[cc];
 }
-enum { IR_FCMP_SIGNAL = 16 }; /* FCMP uses EQ, LTS, LES; any NaN raises NV */
+/* FCMP uses EQ, LTS, LES. A signalling NaN raises NV; SIGNAL: any does; SILENT: none. */
+enum { IR_FCMP_SIGNAL = 16, IR_FCMP_SILENT = 32 };
 
 /* rounding mode in aux & 7 (RISC-V numbering) of FADD..FMA, FCVT*, FROUND */
 enum ir_rm { IR_RNE, IR_RTZ, IR_RDN, IR_RUP, IR_RMM, IR_RM_DYN = 7 };

@@ -168,7 +168,10 @@ static uint64_t ir_eval_fp(unsigned op, unsigned ty, unsigned aty, unsigned aux,
     case IR_FMA: r = ir_eval_fma(ty, aux, a, b, c, &e); break;
     case IR_FMIN: r = (aux & IR_FMIN_NAN ? sf_minm : sf_min)(t, a, b, &e); break;
     case IR_FMAX: r = (aux & IR_FMIN_NAN ? sf_maxm : sf_max)(t, a, b, &e); break;
-    case IR_FCMP: r = ir_eval_fcmp(at, aux, a, b, &e); break;
+    case IR_FCMP:
+        r = ir_eval_fcmp(at, aux, a, b, &e);
+        if (aux & IR_FCMP_SILENT) e.flags = 0;
+        break;
     case IR_FCVTFF: r = sf_to_f(at, t, a, &e); break;
     case IR_FCVTFI: r = sf_to_int(at, a, (int)ir_bits(ty), !(aux & IR_FCVT_UNSIGNED), &e); break;
     case IR_FCVTIF: r = sf_from_int(t, a, (int)ir_bits(aty), !(aux & IR_FCVT_UNSIGNED), &e); break;

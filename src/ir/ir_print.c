@@ -47,7 +47,8 @@ static const struct ir_aux_word ir_fcmp_words[] = {
     {"eq", 15, IR_EQ, true},
     {"lt", 15, IR_LTS, true},
     {"le", 15, IR_LES, true},
-    {"signal", IR_FCMP_SIGNAL, IR_FCMP_SIGNAL, false},
+    {"signal", IR_FCMP_SIGNAL | IR_FCMP_SILENT, IR_FCMP_SIGNAL, false},
+    {"silent", IR_FCMP_SIGNAL | IR_FCMP_SILENT, IR_FCMP_SILENT, false},
     {NULL, 0, 0, false}};
 static const struct ir_aux_word ir_rm_words[] = {IR_RM_WORDS, {NULL, 0, 0, false}};
 static const struct ir_aux_word ir_fma_words[] = {

@@ -8,12 +8,13 @@
  *     flset %1                                 (no flset)
  *     side %2 -> 0x1000                        side %2 -> 0x1000
  *
- * A quiet comparison raises "invalid" for a signalling NaN only. So where no operand can be one
- * the comparison raises nothing, the flags are at the FLSET what they were at the FLGET, and the
+ * The comparison is a silent one (or a quiet one, if no operand can be a signalling NaN, the one
+ * thing that is invalid to that), the flags are at the FLSET what they were at the FLGET, and the
  * FLSET goes. Access to the flags costs a host more than the comparison does.
  *
  * What must hold between FLGET and FLSET, which stand in one block: nothing else has to do with
- * flags, and behind a signalling comparison nobody sees them (no access to memory, no way out).
+ * flags, and behind a comparison that may raise some nobody sees them (no access to memory, no way
+ * out).
  *
  * Values that are no signalling NaN: what arithmetic made, whatever became of its sign then; a
  * constant that is none; a choice of such.
@@ -26,9 +27,9 @@ enum { OPT_FLAGS_DEPTH = 4 }; /* of operands looked through */
 
 struct opt_flags {
     const struct ir_func *f;
-    bool *change;  /* by ref - IR_BIAS: a comparison to be made quiet, a FLSET to be dropped */
-    ir_ref get;    /* the flags are what this FLGET found, but for signalling comparisons */
-    ir_ref signal; /* the first of these, or IR_NIL */
+    bool *change;  /* by ref - IR_BIAS: a comparison to raise nothing, a FLSET to be dropped */
+    ir_ref get;    /* the flags are what this FLGET found, but for comparisons */
+    ir_ref raises; /* the first of these that may raise some, or IR_NIL */
 };
 
 /* ---- signalling NaNs ------------------------------------------------- */
@@ -76,15 +77,15 @@ static bool opt_flags_back(const struct opt_flags *x, const struct ir_ins *i)
     return i->a == x->get || (v->op == IR_AND && v->a == x->get && ir_is_k(x->f, v->b, 31));
 }
 
-static void opt_flags_compare(struct opt_flags *x, ir_ref r)
+static bool opt_flags_both_quiet(const struct ir_func *f, const struct ir_ins *i)
 {
-    const struct ir_ins *i = &x->f->ins[r];
+    return opt_flags_quiet(f, i->a, OPT_FLAGS_DEPTH) && opt_flags_quiet(f, i->b, OPT_FLAGS_DEPTH);
+}
 
-    if (!opt_flags_quiet(x->f, i->a, OPT_FLAGS_DEPTH) ||
-        !opt_flags_quiet(x->f, i->b, OPT_FLAGS_DEPTH))
-        x->get = IR_NIL;
-    else if (i->aux & IR_FCMP_SIGNAL && !x->signal)
-        x->signal = r;
+static bool opt_flags_raises(const struct ir_func *f, const struct ir_ins *i)
+{
+    if (i->aux & IR_FCMP_SILENT) return false;
+    return i->aux & IR_FCMP_SIGNAL || !opt_flags_both_quiet(f, i);
 }
 
 static void opt_flags_set(struct opt_flags *x, ir_ref r, struct ir_func *dst)
@@ -94,9 +95,9 @@ static void opt_flags_set(struct opt_flags *x, ir_ref r, struct ir_func *dst)
         return;
     }
     x->change[r - IR_BIAS] = true;
-    for (ir_ref c = x->signal; c && c < r; c++)
+    for (ir_ref c = x->raises; c && c < r; c++)
         if (x->f->ins[c].op == IR_FCMP) x->change[c - IR_BIAS] = true;
-    x->signal = IR_NIL;
+    x->raises = IR_NIL;
 }
 
 static void opt_flags_look(struct opt_flags *x, ir_ref r, struct ir_func *dst)
@@ -105,13 +106,13 @@ static void opt_flags_look(struct opt_flags *x, ir_ref r, struct ir_func *dst)
 
     if (i->op == IR_FLGET) {
         x->get = r;
-        x->signal = IR_NIL;
+        x->raises = IR_NIL;
     } else if (i->op == IR_FLSET) {
         opt_flags_set(x, r, dst);
     } else if (i->op == IR_FCMP) {
-        opt_flags_compare(x, r);
+        if (!x->raises && opt_flags_raises(x->f, i)) x->raises = r;
     } else if (i->op == IR_BLOCK || ir_ops[i->op].flags & IR_F_FLAGS || i->op == IR_HELPER ||
-               (x->signal && opt_sees_slots(i))) {
+               (x->raises && opt_sees_slots(i))) {
         x->get = IR_NIL;
     }
 }
@@ -122,14 +123,15 @@ static bool opt_flags_ins(struct opt_rebuild *b, void *ctx, ir_ref r)
 {
     const struct opt_flags *x = ctx;
     const struct ir_ins *i = &b->src->ins[r];
+    unsigned aux;
     ir_ref a, c;
 
     if (!x->change[r - IR_BIAS]) return false;
     if (i->op == IR_FLSET) return true;
+    aux = (i->aux & 15u) | (opt_flags_both_quiet(b->src, i) ? 0u : (unsigned)IR_FCMP_SILENT);
     a = opt_rebuild_map(b, i->a);
     c = opt_rebuild_map(b, i->b);
-    opt_rebuild_set(b, r, ir_emit(b->dst, IR_FCMP, i->ty, i->aux & ~(uint32_t)IR_FCMP_SIGNAL, a, c,
-                                  IR_NIL));
+    opt_rebuild_set(b, r, ir_emit(b->dst, IR_FCMP, i->ty, aux, a, c, IR_NIL));
     return true;
 }
 

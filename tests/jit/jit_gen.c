@@ -324,13 +324,14 @@ static ir_ref jg_pure_arith(struct jg *g)
 static ir_ref jg_pure_fp(struct jg *g)
 {
     static const uint8_t cmp[] = {IR_EQ, IR_LTS, IR_LES};
+    static const uint8_t how[] = {0, IR_FCMP_SIGNAL, IR_FCMP_SILENT};
     struct ir_func *f = g->f;
     unsigned ty = jg_fp_type(g), to;
 
     switch (jg_pick(g, 14)) {
     case 0:
     case 1:
-        return ir_emit(f, IR_FCMP, IR_I1, cmp[jg_pick(g, 3)] | (jg_pick(g, 2) ? IR_FCMP_SIGNAL : 0),
+        return ir_emit(f, IR_FCMP, IR_I1, cmp[jg_pick(g, 3)] | how[jg_pick(g, 3)],
                        jg_value(g, ty), jg_value(g, ty), 0);
     case 2: return ir_op1(f, jg_pick(g, 2) ? IR_FNEG : IR_FABS, ty, jg_value(g, ty));
     case 3: return ir_op2(f, IR_FCPYSGN, ty, jg_value(g, ty), jg_value(g, ty));

@@ -85,8 +85,9 @@ static ir_ref condition(struct gen *g)
     if (pick(g, 5) == 0) {
         unsigned ty = pick(g, 2) ? IR_F64 : IR_F32;
         static const uint8_t cc[] = {IR_EQ, IR_LTS, IR_LES};
+        static const uint8_t how[] = {0, IR_FCMP_SIGNAL, IR_FCMP_SILENT};
 
-        return ir_emit(g->f, IR_FCMP, IR_I1, cc[pick(g, 3)] | (pick(g, 2) ? IR_FCMP_SIGNAL : 0),
+        return ir_emit(g->f, IR_FCMP, IR_I1, cc[pick(g, 3)] | how[pick(g, 3)],
                        value(g, ty), value(g, ty), 0);
     }
     unsigned ty = pick(g, 3) ? IR_I64 : IR_I32;

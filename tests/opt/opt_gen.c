@@ -307,8 +307,8 @@ static ir_ref og_float(struct og *g, unsigned how)
         return ir_emit(f, IR_FMA, ty, rm | OG_OF(g, 0, 8, 16, 24), a, b, og_fp(g, ty));
     case 3:
         a = og_fp(g, ty);
-        return ir_emit(f, IR_FCMP, IR_I1, OG_OF(g, IR_EQ, IR_LTS | IR_FCMP_SIGNAL, IR_LES), a,
-                       og_fp(g, ty), 0);
+        op = OG_OF(g, IR_EQ, IR_LTS | IR_FCMP_SIGNAL, IR_LES | IR_FCMP_SILENT);
+        return ir_emit(f, IR_FCMP, IR_I1, op, a, og_fp(g, ty), 0);
     case 4: return ir_emit(f, IR_FCVTFF, ty, rm, og_fp(g, ty == IR_F64 ? IR_F32 : IR_F64), 0, 0);
     case 5: return ir_emit(f, IR_FCVTIF, ty, rm, og_pick(g, 2) ? og_w(g) : og_x(g), 0, 0);
     case 6:

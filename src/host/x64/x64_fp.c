@@ -160,6 +160,17 @@ static unsigned x64_def_fp(struct x64_t1 *t, ir_ref r) { return x64_def(t, r, (u
 /* True where the rounding mode is the one in MXCSR. */
 static bool x64_rm_dyn(const struct ir_ins *i) { return (i->aux & 7) == IR_RM_DYN; }
 
+static struct x64_mem x64_mxcsr(void) { return x64_vcpu(X64_VCPU_DISP(mxcsr)); }
+static struct x64_mem x64_kept(void) { return x64_vcpu(X64_VCPU_DISP(fp_kept)); }
+static void x64_stmxcsr(struct x64_t1 *t, struct x64_mem m)
+{
+    x64_rm(&t->out, X64_OP(1, 0, 0xae), 0, 3, m);
+}
+static void x64_ldmxcsr(struct x64_t1 *t, struct x64_mem m)
+{
+    x64_rm(&t->out, X64_OP(1, 0, 0xae), 0, 2, m);
+}
+
 static bool x64_fty(unsigned ty) { return ty == IR_F32 || ty == IR_F64; }
 
 /* ---- arithmetic ------------------------------------------------------ */
@@ -317,16 +328,52 @@ static bool x64_fround(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 
 /* ---- compare --------------------------------------------------------- */
 
+/* ucomis with all exceptions suppressed */
+static void x64_evex_ucomis(struct x64_t1 *t, unsigned ty, unsigned a, unsigned b)
+{
+    unsigned f64 = ty == IR_F64;
+
+    a &= 15;
+    b &= 15;
+    x64_b(&t->out, 0xc0 | (a & 7) << 3 | (b & 7));
+    x64_b(&t->out, 0x2e);
+    x64_b(&t->out, 0x18);
+    x64_b(&t->out, f64 << 7 | 15 << 3 | 4 | f64);
+    x64_b(&t->out, (a & 8 ? 0 : 0x80) | 0x40 | (b & 8 ? 0 : 0x20) | 0x10 | 1);
+    x64_b(&t->out, 0x62);
+}
+
+/* A comparison that raises nothing: without such an instruction, MXCSR is put back as it was if
+ * there was a NaN. */
+static void x64_silent_compare(struct x64_t1 *t, unsigned ty, unsigned a, unsigned b)
+{
+    uint32_t label;
+
+    if (x64_cpu(t, X64_CPU_AVX512)) {
+        x64_evex_ucomis(t, ty, a, b);
+        return;
+    }
+    x64_cold_begin(t);
+    x64_ldmxcsr(t, x64_mxcsr());
+    label = x64_cold_end(t);
+    x64_jcc_cold(t, CC_P, label);
+    x64_ucomis(t, ty, a, b, false);
+    x64_stmxcsr(t, x64_mxcsr());
+}
+
 /* Less: the operands are swapped so that "above" is false when unordered. */
 void x64_emit_fcompare(struct x64_t1 *t, ir_ref cmp)
 {
     struct ir_ins *i = x64_ins(t, cmp);
     unsigned ra = x64_use(t, x64_fsrc(t, i->a)), rb = x64_use(t, x64_fsrc(t, i->b));
+    unsigned ty = x64_ins(t, i->a)->ty;
     bool swap = (i->aux & 15) != IR_EQ;
 
     t->val[cmp].flags |= X64_V_FUSED;
-    x64_ucomis(t, x64_ins(t, i->a)->ty, swap ? rb : ra, swap ? ra : rb,
-               i->aux & IR_FCMP_SIGNAL);
+    if (i->aux & IR_FCMP_SILENT)
+        x64_silent_compare(t, ty, swap ? rb : ra, swap ? ra : rb);
+    else
+        x64_ucomis(t, ty, swap ? rb : ra, swap ? ra : rb, i->aux & IR_FCMP_SIGNAL);
 }
 
 /* ---- signs, bits, boxes ---------------------------------------------- */
@@ -552,17 +599,6 @@ static bool x64_fcvt_if(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 }
 
 /* ---- environment ----------------------------------------------------- */
-
-static struct x64_mem x64_mxcsr(void) { return x64_vcpu(X64_VCPU_DISP(mxcsr)); }
-static struct x64_mem x64_kept(void) { return x64_vcpu(X64_VCPU_DISP(fp_kept)); }
-static void x64_stmxcsr(struct x64_t1 *t, struct x64_mem m)
-{
-    x64_rm(&t->out, X64_OP(1, 0, 0xae), 0, 3, m);
-}
-static void x64_ldmxcsr(struct x64_t1 *t, struct x64_mem m)
-{
-    x64_rm(&t->out, X64_OP(1, 0, 0xae), 0, 2, m);
-}
 
 /* x = table[x] */
 static void x64_byte_table(struct x64_t1 *t, unsigned x, unsigned k)

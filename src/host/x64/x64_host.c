@@ -189,8 +189,22 @@ static void load_capstone(void)
         cap.insn = alloc(cap.handle);
 }
 
+/* What capstone does not know: comparisons with {sae}, of two registers. */
+static unsigned disasm_sae(char *text, size_t size, const uint8_t *code, size_t avail)
+{
+    if (avail < 6 || code[0] != 0x62 || code[3] != 0x18 || code[4] != 0x2e || code[5] < 0xc0)
+        return 0;
+    snprintf(text, size, "%-8s xmm%d, xmm%d, {sae}", code[2] & 0x80 ? "vucomisd" : "vucomiss",
+             (code[5] >> 3 & 7) | (~code[1] >> 4 & 8), (code[5] & 7) | (~code[1] >> 2 & 8));
+    return 6;
+}
+
 static unsigned disasm(char *text, size_t size, const uint8_t *code, size_t avail, uint64_t pc)
 {
+    unsigned sae = disasm_sae(text, size, code, avail);
+
+    if (sae)
+        return sae;
     if (!cap.tried)
         load_capstone();
     if (!cap.insn || !cap.iter(cap.handle, &code, &avail, &pc, cap.insn))
