@@ -16,7 +16,8 @@
  * guest instruction PUTs.
  *
  * The region ends early, with an EXIT to the next pc, at the limits in
- * jit_priv.h and where the code that would follow has a region already. Most
+ * jit_priv.h, where the code that would follow has a region already, and where
+ * tier 2 begins. Most
  * code runs once or never, and what lies behind a second branch rather never:
  * regions are short, but those entered by a backward jump or an indirect one, for
  * they are loops and the cases of interpreters.
@@ -347,6 +348,11 @@ bool jit_form_into(struct jit *j, struct ir_func *f, uint64_t pc, unsigned mode,
             add_bytes(&m, d, w.len);
         if (!flow(&m, &w))
             break;
+        if (m.grow && jit_head(j, m.pc, mode) && !reserved(&m)) {
+            exit_to(f, IR_EXIT_JUMP, ir_kaddr(f, m.pc), IR_NIL);
+            d->cut = true;
+            break;
+        }
         if (m.insns >= m.max_insns || ir_func_full(f)) {
             exit_to(f, IR_EXIT_JUMP, ir_kaddr(f, m.pc), IR_NIL);
             break;

@@ -74,6 +74,7 @@ enum {
     JIT_CHUNKS = 2048,       /* chunks of a table: at most 2 M records */
     JIT_PAGE_BITS = 12,      /* granule of the page index */
     JIT_MET = 1 << 15,       /* places that were met, by hash */
+    JIT_HEADS = 1 << 13,     /* places where tier 2 begins, by the low bits of their address */
     JIT_FORMED_BYTES = 1024, /* guest bytes of a region that can be stored */
     JIT_HOT_MOST = 1 << 15,  /* what a counter of exits may begin with */
     JIT_EXIT_FAULT = 0x7ffffffe /* exit_id after an abandoned run */
@@ -208,6 +209,7 @@ struct jit_formed {
     bool hashed;
     uint64_t hash;
     bool writable, reform;
+    bool cut; /* it ends where one of tier 2 begins */
     uint32_t fetch_info; /* no region: bytes of the first instruction there */
     unsigned nbytes;       /* of the guest's, in bytes: if they are wanted for the store */
     struct jit_range range[JIT_RANGES_T2];
@@ -250,6 +252,8 @@ struct jit_priv {
     BASE_VEC(struct ir_func *) irs; /* copies to free */
     struct jit_reasons gave_up[2]; /* by tier, 1 or 2, less 1 */
     uint64_t met[JIT_MET / 64]; /* by hash of the key: was it met before? */
+    uint64_t heads[JIT_HEADS / 64]; /* where tier 2 may have a region, see jit_head */
+    bool any_head;
     _Atomic(uint32_t) first_left; /* how many more are interpreted when they are met */
     _Atomic(struct ir_func *) first_func; /* to form what is met first; NULL: in use */
     struct jit_t2 *t2;        /* tier 2, see jit_t2.h */
@@ -365,6 +369,17 @@ const struct jit_point *jit_point_by_code(const struct jit_region *r, uint64_t p
 bool jit_covered(struct jit *j, uint64_t pc);
 /* A better region for the same key is there: old is forgotten (lock held). */
 void jit_replace(struct jit *j, struct jit_region *old);
+/* r, of tier 2, has just been published: tier 1's regions that run through where it begins are
+ * forgotten, to be made anew with their end there (lock held). */
+void jit_cut(struct jit *j, const struct jit_region *r);
+/* Does a region of tier 2 begin at pc? Or at one of the len bytes from pc on? (lock held) */
+bool jit_head_among(const struct jit *j, uint64_t pc, uint64_t len, unsigned mode);
+static inline bool jit_head(const struct jit *j, uint64_t pc, unsigned mode)
+{
+    const struct jit_priv *p = j->p;
+    return base_unlikely(p->any_head) && p->heads[pc / 2 % JIT_HEADS / 64] >> pc / 2 % 64 & 1 &&
+           jit_head_among(j, pc, 1, mode);
+}
 /* Drops every region, exit and byte of code (lock held; waits for other vCPUs). */
 void jit_flush(struct jit *j, struct jit_vcpu *self);
 

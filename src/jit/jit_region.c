@@ -318,6 +318,39 @@ bool jit_covered(struct jit *j, uint64_t pc)
     return false;
 }
 
+/* ---- where tier 2 begins --------------------------------------------- */
+
+bool jit_head_among(const struct jit *j, uint64_t pc, uint64_t len, unsigned mode)
+{
+    for (uint64_t end = pc + len; pc < end; pc += 2) {
+        uint64_t at = pc / 2 % JIT_HEADS;
+        if (!(j->p->heads[at / 64] >> at % 64 & 1))
+            continue;
+        const struct jit_region *r = jit_find(j->p, jit_key(pc, mode));
+        if (r && r->tier == 2)
+            return true;
+    }
+    return false;
+}
+
+/* Who runs into a loop from above would go round once in tier 1, and be in tier 2 from the second
+ * round on only. */
+void jit_cut(struct jit *j, const struct jit_region *r)
+{
+    struct jit_priv *p = j->p;
+    uint64_t pc = jit_pc_of_key(r->key), at = pc / 2 % JIT_HEADS;
+    p->heads[at / 64] |= 1ull << at % 64;
+    p->any_head = true;
+    for (struct jit_page_node *n = page_slot(p, pc >> JIT_PAGE_BITS)->first; n; n = n->next) {
+        struct jit_region *o = n->region;
+        if (o->tier == 1 && o->key != r->key && jit_mode_of_key(o->key ^ r->key) == 0 &&
+            !atomic_load(&o->dead) && overlaps(o, pc, 1))
+            forget(j, o);
+    }
+}
+
+/* ---- forgetting what has changed -------------------------------------- */
+
 /* Forgets what on this page overlaps the range (and, if changed_only, has other
  * bytes now), and drops nodes of dead regions. */
 static void forget_on_page(struct jit *j, struct jit_page *s, uint64_t start, uint64_t len,
@@ -439,5 +472,7 @@ void jit_flush(struct jit *j, struct jit_vcpu *self)
     p->cache.cold = p->cache.size;
     j->stats.flushes++;
     jit_t2_flushed(j);
+    memset(p->heads, 0, sizeof p->heads);
+    p->any_head = false;
     atomic_store(&p->flush_pending, 0);
 }

@@ -222,6 +222,20 @@ static bool counts_in_vain(const struct jit *j, const struct jit_record *r,
     return false;
 }
 
+/* Does r's code run through where a region of tier 2 begins? */
+static bool passes_head(const struct jit *j, const struct jit_record *r,
+                        const struct jit_parts *p, uint64_t pc)
+{
+    for (unsigned i = 0; i < r->nranges && j->p->any_head; i++) {
+        uint64_t first = i == 0 ? 2 : 0; /* it may begin there */
+        if (p->ranges[i].len > first &&
+            jit_head_among(j, pc + (uint64_t)(int64_t)p->ranges[i].start + first,
+                           p->ranges[i].len - first, 0))
+            return true;
+    }
+    return false;
+}
+
 static bool compare_bytes(const struct jit_record *r, const struct jit_parts *p,
                           const struct jit_store_range *range, uint64_t pc)
 {
@@ -345,7 +359,8 @@ struct jit_region *jit_store_take(struct jit *j, struct jit_vcpu *self, uint64_t
         j->stats.store_bad++;
         return NULL;
     }
-    if (counts_in_vain(j, r, &p, pc) || !same_bytes(j, self, r, &p, range, pc))
+    if (counts_in_vain(j, r, &p, pc) || passes_head(j, r, &p, pc) ||
+        !same_bytes(j, self, r, &p, range, pc))
         return NULL;
     const struct jit_record *there = r->pc == pc ? r : moved(j->p->store, r, pc, &p);
     struct jit_region *region = there ? install(j, self, key, there, &p) : NULL;
@@ -355,11 +370,12 @@ struct jit_region *jit_store_take(struct jit *j, struct jit_vcpu *self, uint64_t
 
 /* ---- keeping --------------------------------------------------------- */
 
-/* Is r what the compiler gives for what p->formed says, when nothing is quiet? */
+/* Is r what the compiler gives for what p->formed says, when nothing is quiet and it meets no
+ * region of tier 2? */
 static bool typical(const struct jit *j)
 {
     const struct jit_code *c = &j->p->code;
-    return j->cfg.tier2 == JIT_TIER2_OFF || !c->quiet;
+    return j->cfg.tier2 == JIT_TIER2_OFF || !(c->quiet || j->p->formed.cut);
 }
 
 static bool in_range(const struct jit_formed *d, const struct jit_store_range *range)

@@ -155,6 +155,7 @@ static bool install(struct jit *j, struct jit_t2_job *job)
         r->once = jit_ir_once(t->out, j->cfg.guest);
     }
     jit_take_place(j, r, old);
+    jit_cut(j, r);
     j->stats.t2_regions++;
     j->stats.t2_insns += r->nguest;
     j->stats.t2_bytes += r->hot_len;

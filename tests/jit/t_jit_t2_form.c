@@ -249,9 +249,39 @@ static const struct {
      "0-2:1,0 3-3:-,0"},
 };
 
+/* ---- tier 1 ends where tier 2 begins ----------------------------------- */
+
+static unsigned insns_at(struct jit *j, unsigned n)
+{
+    return jit_translate(j, NULL, BASE + 4 * (uint64_t)n, JIT_CAME_LOOKUP)->nguest;
+}
+
+static bool check_cut(void)
+{
+    const struct jit_config cfg = {.guest = &guest, .tier2 = JIT_TIER2_SYNC, .fetch = fetch};
+    struct jit *j = jit_new(&cfg);
+    const struct jit_formed loop = {.nranges = 1, .range = {{BASE + 8, 8}}};
+
+    assemble("add; add; add; br 2; add; trap");
+    pthread_mutex_lock(&j->p->lock);
+    unsigned before = insns_at(j, 0), behind = insns_at(j, 4);
+    struct jit_region *r = jit_region_new(j, &loop, BASE + 8, 0);
+    r->tier = 2;
+    jit_region_publish(j, r);
+    jit_cut(j, r);
+    bool gone = !jit_find(j->p, BASE), kept = jit_find(j->p, BASE + 16);
+    unsigned after = insns_at(j, 0), same = insns_at(j, 2);
+    pthread_mutex_unlock(&j->p->lock);
+    jit_free(j);
+    bool ok = before == 4 && behind == 2 && gone && kept && after == 2 && same == 0;
+    printf("%sok - tier 1 ends where tier 2 begins: %u %u %u instructions, %d %d\n",
+           ok ? "" : "not ", before, behind, after, gone, kept);
+    return ok;
+}
+
 int main(void)
 {
-    unsigned failed = 0;
+    unsigned failed = !check_cut();
 
     for (unsigned i = 0; i < BASE_ARRAY_SIZE(cases); i++)
         failed += !check(cases[i].name, cases[i].text, cases[i].from, cases[i].executed,
