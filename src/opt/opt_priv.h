@@ -8,7 +8,7 @@
 /* PARAM(name, value, meaning): every limit of the optimiser. */
 #define OPT_PARAMS(PARAM)                                                        \
     PARAM(max_blocks, 512, "blocks of a function")                               \
-    PARAM(peel_insns, 160, "guest instructions of a loop whose first round is "  \
+    PARAM(peel_insns, 256, "guest instructions of a loop whose first round is "  \
                            "taken apart")                                        \
     PARAM(strip_cost, 40, "cycles that a strip costs, however short")             \
     PARAM(strip_seen, 8, "rounds: a loop seen with fewer left is no string loop")   \
