@@ -124,8 +124,8 @@ opt_slots *opt_live_slots(const struct ir_func *f, const struct opt_cfg *c,
 
 typedef const char *opt_pass_fn(struct ir_func *dst, const struct ir_func *src,
                                 struct base_arena *arena);
-opt_pass_fn opt_layout_pass, opt_peel_pass, opt_ssa_pass, opt_gvn_pass, opt_mem_pass,
-    opt_strip_pass, opt_bytes_pass, opt_fp_pass, opt_flags_pass, opt_width_pass,
+opt_pass_fn opt_layout_pass, opt_peel_pass, opt_decided_pass, opt_ssa_pass, opt_gvn_pass,
+    opt_mem_pass, opt_strip_pass, opt_bytes_pass, opt_fp_pass, opt_flags_pass, opt_width_pass,
     opt_strength_pass, opt_sink_pass, opt_dce_pass;
 
 #endif

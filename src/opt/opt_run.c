@@ -7,6 +7,7 @@ const struct opt_pass opt_passes[] = {
     {"layout", "blocks in reverse post-order, loops contiguous, unreachable ones dropped",
      opt_layout_pass, true, false, false},
     {"peel", "a first round by itself for a loop at the entry", opt_peel_pass, true, false, false},
+    {"decided", "slots whose values a branch tells", opt_decided_pass, true, false, false},
     {"ssa", "slots become values, PHIs where they meet", opt_ssa_pass, true, false, false},
     {"gvn", "equal values once, known conditions", opt_gvn_pass, false, true, false},
     {"relayout", "layout again: branches may have become jumps",
