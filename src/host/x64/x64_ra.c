@@ -96,6 +96,11 @@ struct x64_mem x64_spill_mem(unsigned n)
     return x64_vcpu(X64_VCPU_DISP(spill) + 8 * (int32_t)n);
 }
 
+struct x64_mem x64_place_mem(const struct x64_t1 *t, const struct x64_val *v)
+{
+    return v->flags & X64_V_CELL ? x64_slot_mem(t, v->spill) : x64_spill_mem(v->spill);
+}
+
 /* ---- ownership ------------------------------------------------------- */
 
 static uint32_t x64_class(const struct x64_t1 *t, ir_ref r)
@@ -165,6 +170,8 @@ struct x64_mem x64_backing(struct x64_t1 *t, ir_ref r, int *slot)
 {
     struct x64_val *v = &t->val[r];
 
+    if (t->t2)
+        x64_t2_want_place(t, r);
     *slot = x64_entry_slot(t, r);
     if (*slot >= 0 && (t->pinned >> *slot & 1)) {
         v->flags |= X64_V_HOME;
@@ -172,12 +179,17 @@ struct x64_mem x64_backing(struct x64_t1 *t, ir_ref r, int *slot)
         return x64_slot_mem(t, (unsigned)*slot);
     }
     if (v->flags & X64_V_SPILL) {
-        *slot = -1;
-        return x64_spill_mem(v->spill);
+        *slot = v->flags & X64_V_CELL ? v->spill : -1;
+        return x64_place_mem(t, v);
     }
     if (*slot >= 0 && (t->t2 || t->cur[*slot] == IR_NIL))
         return x64_slot_mem(t, (unsigned)*slot);
-    *slot = t->t2 ? -1 : x64_slot_holding(t, r);
+    if (t->t2) {
+        x64_t2_give_place(t, r);
+        *slot = v->flags & X64_V_CELL ? v->spill : -1;
+        return x64_place_mem(t, v);
+    }
+    *slot = x64_slot_holding(t, r);
     if (*slot >= 0) { /* its PUT lies above and must be a store */
         t->put_wanted |= 1ull << *slot;
         return x64_slot_mem(t, (unsigned)*slot);
@@ -325,7 +337,7 @@ unsigned x64_def(struct x64_t1 *t, ir_ref r, uint32_t cls)
     else
         x64_free(t, r);
     if (v->flags & X64_V_SPILL)
-        x64_store_state(t, x64_spill_mem(v->spill), reg);
+        x64_store_state(t, x64_place_mem(t, v), reg);
     x64_log(t, X64_E_DEF, reg, 0, r, 0);
     return reg;
 }

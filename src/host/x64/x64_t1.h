@@ -35,7 +35,7 @@ struct x64_val {
     uint8_t reg;   /* enum x64_reg or X64_NONE */
     uint8_t hint;  /* register it would like */
     uint8_t flags; /* X64_V_* */
-    uint8_t spill; /* index into vcpu->spill if X64_V_SPILL */
+    uint8_t spill; /* index into vcpu->spill if X64_V_SPILL; a slot's number if X64_V_CELL */
     uint16_t uses; /* by instructions, PUT excepted; saturates */
     uint16_t pad;
 };
@@ -44,7 +44,8 @@ enum {
     X64_V_HOME = 2,  /* entry value: must be stored to its state slot at entry */
     X64_V_CANON = 4, /* FP: NaN must be canonical where it is defined */
     X64_V_SEXT = 8,  /* load: sign-extend to 64 bits */
-    X64_V_FUSED = 16 /* FCMP: done by the jump that uses it */
+    X64_V_FUSED = 16, /* FCMP: done by the jump that uses it */
+    X64_V_CELL = 32   /* tier 2: spilled to the place of a slot in the state */
 };
 
 struct x64_t1 {
@@ -213,6 +214,8 @@ static inline unsigned x64_use_in(struct x64_t1 *t, ir_ref r, unsigned reg)
 int x64_entry_slot(const struct x64_t1 *t, ir_ref r); /* slot whose entry value r is, or -1 */
 struct x64_mem x64_backing(struct x64_t1 *t, ir_ref r, int *slot);
 struct x64_mem x64_spill_mem(unsigned n);
+/* Where a value with X64_V_SPILL is stored. */
+struct x64_mem x64_place_mem(const struct x64_t1 *t, const struct x64_val *v);
 unsigned x64_new_spill(struct x64_t1 *t);
 bool x64_try_alloc(struct x64_t1 *t, ir_ref r);
 static inline ir_ref x64_slot_value(const struct x64_t1 *t, unsigned slot)

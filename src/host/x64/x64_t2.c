@@ -140,10 +140,8 @@ static bool x64_t2_phi_in_memory(struct x64_t1 *t, ir_ref r, const ir_ref *top)
     for (unsigned reg = 0; reg < X64_NREGS; reg++)
         if (top[reg] == r)
             return false;
-    if (!(v->flags & X64_V_SPILL) && (*x64_prop(t->t2, r) & X64_P_NEEDED)) {
-        v->flags |= X64_V_SPILL;
-        v->spill = (uint8_t)x64_new_spill(t);
-    }
+    if (!(v->flags & X64_V_SPILL) && (*x64_prop(t->t2, r) & X64_P_NEEDED))
+        x64_t2_give_place(t, r);
     return v->flags & X64_V_SPILL;
 }
 
@@ -193,6 +191,22 @@ static void x64_t2_bring(struct x64_t1 *t, struct x64_edge *e, unsigned reg, ir_
     x64_t2_edge_move(e, reg, w);
 }
 
+/* Is value o of this block where PHI r behind it will be? If it has no register it shall be. */
+static bool x64_t2_in_place(struct x64_t1 *t, ir_ref o, ir_ref r)
+{
+    const struct x64_val *v = &t->val[o];
+    int32_t disp = x64_place_mem(t, &t->val[r]).disp;
+    int slot = x64_entry_slot(t, o);
+
+    x64_t2_want_place(t, o);
+    if (slot >= 0)
+        return !(t->pinned >> slot & 1) && x64_slot_mem(t, (unsigned)slot).disp == disp;
+    if (v->reg == X64_NONE && t->t2->cell[o - IR_BIAS] != X64_NONE &&
+        t->t2->cell[o - IR_BIAS] == t->t2->cell[r - IR_BIAS])
+        x64_backing(t, o, &slot);
+    return (v->flags & X64_V_SPILL) && x64_place_mem(t, v).disp == disp;
+}
+
 /* PHIs of block s that are in memory. */
 static void x64_t2_edge_phis(struct x64_t1 *t, struct x64_edge *e, unsigned b, unsigned s,
                              const ir_ref *top)
@@ -207,10 +221,12 @@ static void x64_t2_edge_phis(struct x64_t1 *t, struct x64_edge *e, unsigned b, u
             t->gave_up = "too many values in memory at an edge";
             return;
         }
-        p.disp = x64_spill_mem(t->val[r].spill).disp;
+        p.disp = x64_place_mem(t, &t->val[r]).disp;
         if (!ir_is_const(o)) {
             int slot;
 
+            if (x64_t2_in_place(t, o, r))
+                continue;
             if (t->val[o].reg == X64_NONE && (!e->leaves || x64_t2_may_take(t, o)))
                 x64_try_alloc(t, o);
             p.kind = X64_MOVE_REG;
@@ -422,7 +438,7 @@ static ir_ref x64_t2_terminator(struct x64_t1 *t, unsigned b)
 static void x64_t2_phi_store(struct x64_t1 *t, ir_ref r, unsigned reg)
 {
     if (t->val[r].flags & X64_V_SPILL)
-        x64_store_state(t, x64_spill_mem(t->val[r].spill), reg);
+        x64_store_state(t, x64_place_mem(t, &t->val[r]), reg);
 }
 
 static void x64_t2_phi_seen(struct x64_t1 *t, ir_ref r)
@@ -632,12 +648,14 @@ static void x64_t2_emit_block(struct x64_t1 *t, unsigned b)
         x->kept |= (uint32_t)(x->assume[k->loop][reg] != IR_NIL) << reg;
     x64_t2_clear(t);
     memcpy(t->cur, x->end[b], t->f->guest->nslots * sizeof *t->cur);
+    x64_t2_cells_enter(t, b);
     r = x64_t2_terminator(t, b);
     while (r > k->first + (b != 0) && !t->gave_up) {
         r--;
         if (x64_ins(t, r)->op == IR_PHI)
             break;
         x64_instruction(t, r, x64_ins(t, r));
+        x64_t2_cells_pass(t, r);
     }
     t->lock = 0;
     if (b && !t->gave_up)
@@ -695,6 +713,8 @@ int x64_compile2(struct jit *j, void **scratch, struct ir_func *f, struct jit_co
     x64_start(t, f, c);
     x64_log_begin(t);
     if (x64_t2_prepare(t)) {
+        x64_t2_values(t);
+        x64_t2_cells(t);
         for (unsigned pass = 1;; pass++) {
             x64_t2_pass(t, c);
             if (t->gave_up || (!x->again && (!x->changed || pass >= X64_GOOD_PASSES)))

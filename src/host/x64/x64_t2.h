@@ -6,6 +6,7 @@
  *   x64_t2.c      blocks, edges, loop headers, the passes
  *   x64_t2_pre.c  what is known before: blocks, slots' values, NaNs, uses
  *   x64_t2_out.c  state maps and exits
+ *   x64_t2_cells.c   places in memory that values of one slot share
  *   x64_t2_recipe.c  values that are made where they are asked for
  * What is 0 or empty in tier 1 is in struct x64_t2, reached by t->t2.
  */
@@ -71,6 +72,14 @@ struct x64_t2 {
     ir_ref assume[X64_MAX_BLOCKS][X64_NREGS]; /* headers: what a back edge brings */
     ir_ref end[X64_MAX_BLOCKS][IR_MAX_SLOTS]; /* slots' values; IR_NIL: entry value */
     uint8_t prop[IR_MAX_INS];      /* X64_P_*, by ref - IR_BIAS */
+    uint8_t cell[IR_MAX_INS];      /* slot whose cell the value may use, or X64_NONE; the same */
+    /* see x64_t2_cells.c: owners at the end of each block; whose cell a definition took and from
+     * whom, by ref - IR_BIAS; owners at the point that is being emitted */
+    ir_ref own[X64_MAX_BLOCKS][IR_MAX_SLOTS], before[IR_MAX_INS], own_now[IR_MAX_SLOTS];
+    uint8_t took[IR_MAX_INS];
+    uint64_t state_cells;          /* slots whose cell is their place in the state */
+    uint8_t cell_spill[IR_MAX_SLOTS]; /* the others': spill slot, or X64_NONE */
+    uint16_t latch[X64_MAX_BLOCKS];   /* headers: the last */
     /* uses of each value, the last first, by X64_USE_OF */
     uint32_t use_first[X64_USES], use_head[X64_USES];
     struct x64_use_node use[4 * IR_MAX_INS];
@@ -125,6 +134,21 @@ static inline void x64_t2_puts(struct x64_t1 *t)
 {
     if (base_unlikely(t->t2 != NULL))
         x64_t2_emit_puts(t);
+}
+
+/* x64_t2_cells.c */
+void x64_t2_cells(struct x64_t1 *t); /* once, when entry values and uses are known */
+void x64_t2_give_place(struct x64_t1 *t, ir_ref r); /* r gets X64_V_SPILL and its place */
+
+void x64_t2_want_place(struct x64_t1 *t, ir_ref r); /* r is read from its place here */
+void x64_t2_cells_enter(struct x64_t1 *t, unsigned b); /* emission begins with the end of b */
+/* Emission has passed r. */
+static inline void x64_t2_cells_pass(struct x64_t1 *t, ir_ref r)
+{
+    struct x64_t2 *x = t->t2;
+
+    if (x->took[r - IR_BIAS] != X64_NONE)
+        x->own_now[x->took[r - IR_BIAS]] = x->before[r - IR_BIAS];
 }
 
 /* x64_t2_recipe.c */

@@ -1,8 +1,7 @@
 /* x64_t2_out.c: tier 2, state maps and exits. SPDX-License-Identifier: Apache-2.0
  *
- * Inside a region no slot is written: the places of unpinned slots in the state
- * have their entry values throughout, those of pinned slots are free to spill
- * their entry values to. So an exit has to bring everything home, in cold code:
+ * Inside a region no slot is written, but for what is spilled to its place (x64_t2_cells.c). So
+ * an exit has to bring everything home, in cold code:
  *
  *   stores    unpinned slots that were PUT, from wherever their values are,
  *             while all registers are as they were
@@ -64,6 +63,12 @@ struct x64_where x64_t2_where(struct x64_t1 *t, ir_ref r, bool final, bool exit)
     return w;
 }
 
+/* Is it in the place of the slot in the state, as it is to be? */
+static bool x64_t2_at_home(unsigned slot, struct x64_where w)
+{
+    return w.kind == X64_MOVE_MEM && w.slot == (int)slot && w.how == JIT_HOW_COPY && !w.recipe;
+}
+
 /* ---- maps ------------------------------------------------------------ */
 
 static void x64_t2_map_add(struct x64_t1 *t, unsigned slot, unsigned loc, struct x64_where w,
@@ -86,6 +91,8 @@ static void x64_t2_map_slot(struct x64_t1 *t, unsigned slot)
     if (r == t->entry[slot] && (!pinned || t->val[r].reg == t->home[slot]))
         return;
     w = x64_t2_where(t, r, false, false);
+    if (!pinned && x64_t2_at_home(slot, w))
+        return;
     switch (w.kind) {
     case X64_MOVE_CONST:
         x64_t2_map_add(t, slot, x64_ins(t, w.k)->op == IR_KADDR ? JIT_LOC_ADDR : JIT_LOC_CONST,
@@ -165,7 +172,7 @@ void x64_t2_hazards(struct x64_t1 *t, struct x64_move *m, unsigned n)
         bool read = false;
 
         for (unsigned o = 0; o < nput && !read; o++)
-            read = x->put[o].kind == X64_MOVE_MEM && x->put[o].from == disp;
+            read = o != k && x->put[o].kind == X64_MOVE_MEM && x->put[o].from == disp;
         for (unsigned o = 0; o < n && !read; o++)
             read = m[o].kind == X64_MOVE_MEM && m[o].disp == disp;
         if (!read)
@@ -247,8 +254,11 @@ unsigned x64_t2_convention(struct x64_t1 *t, struct x64_move *m, bool final)
         struct x64_where w;
 
         if (!(t->pinned >> slot & 1)) {
-            if (r != t->entry[slot])
-                x64_t2_put(t, slot, x64_t2_where(t, r, final, true));
+            if (r == t->entry[slot])
+                continue;
+            w = x64_t2_where(t, r, final, true);
+            if (!x64_t2_at_home(slot, w))
+                x64_t2_put(t, slot, w);
             continue;
         }
         w = x64_t2_where(t, r, final, true);

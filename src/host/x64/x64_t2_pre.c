@@ -41,8 +41,6 @@ static void x64_t2_edges(struct x64_t1 *t)
 {
     struct x64_t2 *x = t->t2;
 
-    uint16_t latch[X64_MAX_BLOCKS]; /* the last of each header's */
-
     x->loops = false;
     for (unsigned b = 0; b < x->nblocks; b++) {
         struct x64_block *k = &x->block[b];
@@ -60,11 +58,11 @@ static void x64_t2_edges(struct x64_t1 *t)
             if (h > b)
                 continue;
             x->loops = x->block[h].header = true;
-            latch[h] = (uint16_t)b;
+            x->latch[h] = (uint16_t)b;
         }
     }
     for (unsigned h = 0; h < x->nblocks; h++) {
-        for (unsigned b = h; x->block[h].header && b <= latch[h]; b++) {
+        for (unsigned b = h; x->block[h].header && b <= x->latch[h]; b++) {
             x->block[b].depth++;
             x->block[b].loop = (uint16_t)h;
         }
@@ -301,6 +299,7 @@ void x64_t2_values(struct x64_t1 *t)
     t->touched = UINT64_MAX;
     for (unsigned s = 0; s < f->guest->nslots; s++)
         t->val[t->entry[s]].reg = X64_NONE;
+    memset(x->cell_spill, X64_NONE, f->guest->nslots);
     x64_t2_nans(t);
     memcpy(x->use_head, x->use_first, X64_USE_OF(f->nins) * sizeof x->use_head[0]);
 }
