@@ -10,7 +10,7 @@
  *     how     an extension or a box            %4 = sext.i64 %3     put s4, %4
  *
  * The recipe is worth it if its value is not computed for somebody else, for then its operand
- * is alive in its place; or if the operand is in a register here anyway.
+ * is alive in its place; or if the operand is in a register or has a place here anyway.
  */
 #include "host/x64/x64_t2.h"
 
@@ -42,6 +42,7 @@ static bool x64_t2_is_recipe(const struct x64_t1 *t, ir_ref r)
     case IR_SHL:
     case IR_SHR:
     case IR_SAR:
+    case IR_ROL:
         if (!x64_is_number(t, i->b))
             return false;
         break;
@@ -62,7 +63,8 @@ static bool x64_t2_cooked(const struct x64_t1 *t, ir_ref r)
 {
     if (t->val[r].reg != X64_NONE || (t->val[r].flags & X64_V_SPILL) || !x64_t2_is_recipe(t, r))
         return false;
-    return t->val[x64_src(t, x64_ins(t, r)->a)].reg != X64_NONE || !x64_t2_computed(t, r);
+    const struct x64_val *a = &t->val[x64_src(t, x64_ins(t, r)->a)];
+    return a->reg != X64_NONE || (a->flags & X64_V_SPILL) || !x64_t2_computed(t, r);
 }
 
 /* An extension or a box that nobody computed: its operand, and what to do. */
@@ -124,6 +126,7 @@ static bool x64_t2_shift(const struct ir_ins *i, unsigned *digit)
     case IR_SHL: *digit = SH_SHL; return true;
     case IR_SHR: *digit = SH_SHR; return true;
     case IR_SAR: *digit = SH_SAR; return true;
+    case IR_ROL: *digit = SH_ROL; return true;
     case IR_ADD: *digit = ALU_ADD; return false;
     case IR_AND: *digit = ALU_AND; return false;
     case IR_OR: *digit = ALU_OR; return false;
