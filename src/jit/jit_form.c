@@ -17,10 +17,9 @@
  *
  * The region ends early, with an EXIT to the next pc, at the limits in
  * jit_priv.h, where the code that would follow has a region already, and where
- * tier 2 begins. Most
- * code runs once or never, and what lies behind a second branch rather never:
- * regions are short, but those entered by a backward jump or an indirect one, for
- * they are loops and the cases of interpreters.
+ * tier 2 begins. Most code runs once or never, and what lies behind a second
+ * branch rather never: regions are short, but those entered by a backward jump
+ * or an indirect one, for they are loops and the cases of interpreters.
  */
 #include "jit/jit_priv.h"
 
