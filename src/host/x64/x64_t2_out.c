@@ -357,16 +357,48 @@ static void x64_t2_put_reg(struct x64_t1 *t, const struct x64_put *p)
     x64_log_mute(t, false);
 }
 
-/* Needs no register? A constant is stored in one piece: it may be loaded soon, and what comes from
+/* Is it an integer in a register that is extended, or made from what is there? */
+static bool x64_t2_put_made(const struct x64_put *p)
+{
+    return p->kind == X64_MOVE_REG && (p->recipe || p->how == JIT_HOW_SEXT32 ||
+                                       p->how == JIT_HOW_ZEXT32 || p->how == JIT_HOW_ZEXT8);
+}
+
+/* Needs no register? Without one an extension is two stores, and a sign one a branch that nobody
+ * can predict; from s itself it has to be. A constant is stored in one piece: it may be loaded soon, and what comes from
  * two stores waits until both and all before them are in the cache. */
-static bool x64_t2_put_alone(const struct x64_t1 *t, const struct x64_put *p)
+static bool x64_t2_put_alone(const struct x64_t1 *t, const struct x64_put *p, unsigned s)
 {
     uint64_t v;
 
+    if (x64_t2_put_made(p))
+        return p->reg == s;
     if (p->kind != X64_MOVE_CONST || x64_ins(t, p->k)->op == IR_KADDR)
         return p->kind == X64_MOVE_REG;
     v = ir_kval(t->f, p->k);
     return (int64_t)v == (int32_t)v;
+}
+
+/* What is made from a register, in s. */
+static void x64_t2_put_from(struct x64_t1 *t, const struct x64_put *p, unsigned s)
+{
+    struct x64_mem m = x64_vcpu(p->disp);
+
+    if (p->recipe) {
+        x64_store_state(t, m, s);
+        x64_t2_emit_fix(t, &(struct x64_fix){(uint8_t)s, p->how, p->recipe});
+        x64_mov_reg(t, s, p->reg);
+        return;
+    }
+    if (base_unlikely(t->log != NULL))
+        x64_log_event(t, X64_E_STORE, p->reg, 0, p->how, 0, p->disp);
+    x64_rm(&t->out, 0x89, 1, s, m);
+    if (p->how == JIT_HOW_SEXT32)
+        x64_rr(&t->out, 0x63, 1, s, p->reg);
+    else if (p->how == JIT_HOW_ZEXT32)
+        x64_mov(&t->out, 0, s, p->reg);
+    else
+        x64_movzx8(&t->out, s, p->reg);
 }
 
 /* The rest, by way of the scratch register s. */
@@ -374,6 +406,10 @@ static void x64_t2_put_by(struct x64_t1 *t, const struct x64_put *p, unsigned s)
 {
     struct x64_mem m = x64_vcpu(p->disp), from = x64_vcpu(p->from);
 
+    if (p->kind == X64_MOVE_REG) {
+        x64_t2_put_from(t, p, s);
+        return;
+    }
     if (p->recipe) {
         x64_store_state(t, m, s);
         x64_t2_emit_fix(t, &(struct x64_fix){(uint8_t)s, p->how, p->recipe});
@@ -416,16 +452,16 @@ void x64_t2_emit_puts(struct x64_t1 *t)
     unsigned ncopy = x->ncopy;
 
     for (unsigned k = 0; k < x->nput; k++)
-        by |= !x64_t2_put_alone(t, &x->put[k]);
+        by |= !x64_t2_put_alone(t, &x->put[k], s);
     if (by && !free)
         x64_load_state(t, s, x64_vcpu(X64_VCPU_DISP(slow_result)));
     for (unsigned k = ncopy; k < x->nput; k++)
-        if (!x64_t2_put_alone(t, &x->put[k]))
+        if (!x64_t2_put_alone(t, &x->put[k], s))
             x64_t2_put_by(t, &x->put[k], s);
     for (unsigned k = ncopy; k < x->nput; k++) {
         const struct x64_put *p = &x->put[k];
 
-        if (!x64_t2_put_alone(t, p))
+        if (!x64_t2_put_alone(t, p, s))
             continue;
         if (p->kind == X64_MOVE_REG) {
             x64_t2_put_reg(t, p);
