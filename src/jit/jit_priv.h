@@ -58,7 +58,7 @@
     PARAM(t2_first_us, 300, "tier 2: CPU time it may take in any case")        \
     PARAM(t2_share, 1, "tier 2: and per cent of what the process has taken")   \
     PARAM(t2_first_us_hot, 1000, "tier 2: the same for what is hot")            \
-    PARAM(t2_share_hot, 3, "tier 2: the same for what is hot")                 \
+    PARAM(t2_share_hot, 3, "tier 2: the same for what is hot, for each t2_part'th")                 \
     PARAM(t2_polls, 40, "tier 2 in lockstep: rounds at most")                 \
     PARAM(deopt_every, 40, "--test-deopt: forced exits at most this far apart")
 enum {

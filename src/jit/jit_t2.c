@@ -246,19 +246,23 @@ enum { SOON = JIT_HOT_MOST, NEVER = 0x7fffffff };
  * the whole they are. */
 enum { T2_DEAR = 4, T2_FEW = 16, T2_CALLEES = 4 /* tried at a sample */ };
 
+/* Weights of samples: one more for so many bytes, up to where; and how many times the share of what
+ * is hot there is for what is still hotter. */
+enum { T2_LINE = 64, T2_FAR = 4096, T2_MOST = 4 };
+
 /* With --tier2=sync there are so many times more samples, and what is seen is as much as
  * counted: it hardly depends on chance what is found. */
 enum { T2_OFTEN = 20 };
 
 /* Has tier 2 taken its share? A program with very many places that are just hot would
- * pay more for regions than they give back. What is a good part of all that is seen will earn
- * more than it costs, however short the program has run. */
-static bool spent(const struct jit *j, bool hot)
+ * pay more for regions than they give back. What is a good part of all that is seen (hot: how
+ * good a part, see hotness) will earn more than it costs, however short the program has run. */
+static bool spent(const struct jit *j, unsigned hot)
 {
     const struct jit_stats *s = &j->stats;
     uint64_t ns = s->t2_form_ns + s->t2_opt_ns + s->t2_code_ns + T2_DEAR * j->p->t2->useless_ns;
     uint64_t first = (hot ? JIT_PARAM_t2_first_us_hot : JIT_PARAM_t2_first_us) * 1000ull;
-    unsigned share = hot ? JIT_PARAM_t2_share_hot : JIT_PARAM_t2_share;
+    unsigned share = hot ? JIT_PARAM_t2_share_hot * hot : JIT_PARAM_t2_share;
     if (j->p->t2->fuel.set || j->p->t2->unlimited)
         return false; /* the same each time */
     if (j->cfg.tier2 == JIT_TIER2_ALWAYS || ns < first)
@@ -266,11 +270,20 @@ static bool spent(const struct jit *j, bool hot)
     return ns - first > base_process_cpu_ns() / 100 * share;
 }
 
-/* Is a good part of all samples of k's key? */
-static bool is_hot(const struct jit_t2 *t, const struct jit_t2_key *k)
+/* Branches are counted, but it is time that counts: a branch that goes back by a thousand
+ * instructions stands for more of it than one that goes back by four. */
+static uint32_t weight_of(uint64_t from, uint64_t to, bool call)
 {
-    uint64_t all = t->samples > T2_FEW ? t->samples : T2_FEW;
-    return k->seen * (uint64_t)JIT_PARAM_t2_part >= all;
+    uint64_t back = call ? 0 : from - to;
+    return 1 + (uint32_t)(back < T2_FAR ? back : T2_FAR) / T2_LINE;
+}
+
+/* How good a part of all samples is of k's key: 0, not t2_part; at most T2_MOST times that. */
+static unsigned hotness(const struct jit_t2 *t, const struct jit_t2_key *k)
+{
+    uint64_t all = t->samples < T2_FEW ? t->weight * T2_FEW / (t->samples + 1) : t->weight;
+    uint64_t part = k->weight * (uint64_t)JIT_PARAM_t2_part / (all + 1);
+    return part < T2_MOST ? (unsigned)part : T2_MOST;
 }
 
 /* Is it to be looked at whether k's key becomes a region? */
@@ -307,7 +320,7 @@ static void try_callee(struct jit_vcpu *v)
 {
     struct jit *j = v->jit;
     struct jit_t2 *t = j->p->t2;
-    if (!t->ncallees || t->njobs >= JIT_PARAM_t2_queue || jit_t2_dry(t) || spent(j, true))
+    if (!t->ncallees || t->njobs >= JIT_PARAM_t2_queue || jit_t2_dry(t) || spent(j, 1))
         return;
     struct jit_t2_key *k = key_of(t, t->callee[--t->ncallees]);
     const struct jit_region *r = jit_find(j->p, k->key);
@@ -322,7 +335,7 @@ static void try_callee(struct jit_vcpu *v)
 }
 
 /* False: nothing more is to be learnt there. */
-static bool sample(struct jit_vcpu *v, uint64_t key, bool call)
+static bool sample(struct jit_vcpu *v, uint64_t key, uint32_t weight, bool call)
 {
     struct jit *j = v->jit;
     struct jit_t2 *t = j->p->t2;
@@ -330,10 +343,10 @@ static bool sample(struct jit_vcpu *v, uint64_t key, bool call)
     struct jit_t2_key *k = key_of(t, key);
     if (r && r->tier == 2)
         return false; /* tier 1 leads there */
+    k->weight += weight;
     if (j->cfg.tier2 != JIT_TIER2_ALWAYS && !seen_enough(t, k, call))
         return true;
-    bool much = is_hot(t, k);
-    if (k->pending || t->njobs >= JIT_PARAM_t2_queue || spent(j, much))
+    if (k->pending || t->njobs >= JIT_PARAM_t2_queue || spent(j, hotness(t, k)))
         return true;
     if (k->tries >= JIT_PARAM_t2_tries || jit_t2_dry(t))
         return false;
@@ -378,11 +391,13 @@ void jit_t2_sample(struct jit_vcpu *v, uint64_t pc, uint64_t from, uint64_t regi
 {
     struct jit *j = v->jit;
     pthread_mutex_lock(&j->p->lock);
+    uint32_t weight = weight_of(from, pc, call);
     j->p->t2->samples++;
+    j->p->t2->weight += weight;
     jit_thread_of(v)->sampled += jit_thread_of(v)->sampled < JIT_PARAM_t2_rarely;
     for (unsigned n = 0; n < T2_CALLEES; n++)
         try_callee(v);
-    if (!sample(v, jit_key(pc, jit_mode_of(v)), call))
+    if (!sample(v, jit_key(pc, jit_mode_of(v)), weight, call))
         be_quiet(j, from, region);
     pthread_mutex_unlock(&j->p->lock);
 }
@@ -396,7 +411,7 @@ uint32_t jit_t2_exit_hot(struct jit_vcpu *v, uint64_t key, uint64_t target)
     const char *why = NULL;
     uint32_t n = NEVER;
     if (k->pending || j->p->t2->njobs >= JIT_PARAM_t2_queue ||
-        spent(j, is_hot(j->p->t2, k)))
+        spent(j, hotness(j->p->t2, k)))
         n = SOON;
     else if (r && r->tier == 2 && k->stays < JIT_PARAM_t2_tries &&
              k->tries < JIT_PARAM_t2_tries && !jit_t2_dry(j->p->t2))
@@ -442,7 +457,7 @@ void jit_t2_flushed(struct jit *j)
         return;
     memset(t->keys, 0, ((size_t)t->key_mask + 1) * sizeof *t->keys);
     t->nkeys = t->ncallees = 0;
-    t->samples = 0;
+    t->samples = t->weight = 0;
     memset(j->quiet, 0, sizeof j->quiet);
 }
 

@@ -125,6 +125,7 @@ struct jit_t2_fuel {
 struct jit_t2_key {
     uint64_t key;         /* 0: free */
     uint32_t seen;        /* times that a branch was seen to go there */
+    uint32_t weight;      /* of these samples */
     uint8_t tries;        /* regions made, or given up */
     uint8_t stays;        /* exits for which it was looked at anew, and would have stayed */
     bool pending;         /* a job is on its way */
@@ -139,6 +140,7 @@ struct jit_t2 {
     struct jit_formed formed;
     uint64_t useless_ns;       /* taken by forming what became no region */
     uint64_t samples;          /* branches that were looked at */
+    uint64_t weight;           /* of them all */
     uint64_t callee[16];       /* keys of functions that hot loops call */
     unsigned ncallees;
     struct jit_t2_key *keys;   /* hash */

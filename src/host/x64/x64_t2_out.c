@@ -365,8 +365,9 @@ static bool x64_t2_put_made(const struct x64_put *p)
 }
 
 /* Needs no register? Without one an extension is two stores, and a sign one a branch that nobody
- * can predict; from s itself it has to be. A constant is stored in one piece: it may be loaded soon, and what comes from
- * two stores waits until both and all before them are in the cache. */
+ * can predict; of what is in s itself it has to be. A constant is stored in one piece: it may be
+ * loaded soon, and what comes from two stores waits until both and all before them are in the
+ * cache. */
 static bool x64_t2_put_alone(const struct x64_t1 *t, const struct x64_put *p, unsigned s)
 {
     uint64_t v;
