@@ -43,7 +43,7 @@
     PARAM(t2_rarely, 1 << 18, "and at most so long")                           \
     PARAM(t2_seen, 2, "how often a loop's head is seen before it is optimised") \
     PARAM(t2_called, 10, "the same of a function")                             \
-    PARAM(t2_insns, 1200, "tier 2: guest instructions in a region")             \
+    PARAM(t2_insns, 2400, "tier 2: guest instructions in a region")             \
     PARAM(t2_blocks, 400, "tier 2: guest basic blocks in a region")           \
     PARAM(t2_good, 8, "tier 2: blocks from a head, beyond which tier 1 is better at integers") \
     PARAM(t2_small, 1, "tier 2: blocks of a loop by itself that are good in any case") \
@@ -58,7 +58,7 @@
     PARAM(t2_first_us, 300, "tier 2: CPU time it may take in any case")        \
     PARAM(t2_share, 1, "tier 2: and per cent of what the process has taken")   \
     PARAM(t2_first_us_hot, 1000, "tier 2: the same for what is hot")            \
-    PARAM(t2_share_hot, 3, "tier 2: the same for what is hot, for each t2_part'th")                 \
+    PARAM(t2_share_hot, 3, "tier 2: the same for what is hot, for each t2_part'th") \
     PARAM(t2_polls, 40, "tier 2 in lockstep: rounds at most")                 \
     PARAM(deopt_every, 40, "--test-deopt: forced exits at most this far apart")
 enum {

@@ -17,10 +17,12 @@ enum {
     T2_INSNS = JIT_PARAM_t2_insns,
     T2_BLOCKS = JIT_PARAM_t2_blocks,
     T2_CALLS = JIT_PARAM_t2_calls,
-    T2_HASH = 2048,       /* a power of two, more than T2_INSNS */
+    T2_HASH = 4096,       /* a power of two, more than T2_INSNS */
     T2_PROBES = 64,       /* functions looked at for inlining */
     T2_NONE = 0xffff      /* no instruction, no block: outside the region */
 };
+
+_Static_assert((int)T2_INSNS < (int)T2_HASH, "room to find out that it is not there");
 
 struct t2_insn {
     uint64_t pc;
