@@ -338,6 +338,8 @@ unsigned x64_def(struct x64_t1 *t, ir_ref r, uint32_t cls)
         x64_free(t, r);
     if (v->flags & X64_V_SPILL)
         x64_store_state(t, x64_place_mem(t, v), reg);
+    if (t->t2)
+        x64_t2_cells_pass(t, r);
     x64_log(t, X64_E_DEF, reg, 0, r, 0);
     return reg;
 }
