@@ -5,9 +5,9 @@
  * guest that are dead in truth. Such values have no register, and if each had a spill slot of its
  * own, every join of the region would copy a dozen PHIs from place to place, and every exit a dozen
  * slots home. So what is put into a slot is spilled to the slot's *cell*: a PHI and its operands
- * are in one place then, and the edge has nothing to do. If nobody wants what the slot was entered with
- * once it is overwritten, the cell is the slot's place in the state, and exits have nothing to do
- * either.
+ * are in one place then, and the edge has nothing to do. If nobody wants what the slot was entered
+ * with once it is overwritten, the cell is the slot's place in the state, and exits have nothing to
+ * do either.
  *
  * A cell has one owner at each point: the value of the slot that was defined last. A value may use
  * the cell if it owns it wherever it is wanted: as an operand, by an edge, or by a map, that is as
