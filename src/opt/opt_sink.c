@@ -10,6 +10,9 @@
  *     put s4, %6                             put s4, %7
  *     %9 = shl.i32 %8, 26                    %9 = shl.i32 %8, 26    (if somebody uses it)
  *
+ * Not so if it is the step of a counter: the loop has that anyway, and can give up the value
+ * before.
+ *
  * PHIs that have come to be the same become one on the way.
  *
  * A value that only PUTs use costs nothing in hot code: who reads a state map does the operation
@@ -137,12 +140,28 @@ static ir_ref opt_sink_same(const struct opt_sink *x, ir_ref r, unsigned depth)
     return IR_NIL;
 }
 
+/* Is one of the operations the next value of what it is of, which a loop carries? The value before
+ * would live beside it then, and be copied in each round. */
+static bool opt_sink_steps(const struct ir_func *f, const struct ir_ins *i, unsigned depth)
+{
+    for (uint32_t n = 0; n < i->b; n++) {
+        for (unsigned d = 0; d < depth; d++) {
+            ir_ref v = opt_sink_operand(f, i, n, d);
+            const struct ir_ins *of = &f->ins[f->ins[v].a];
+
+            for (uint32_t m = 0; of->op == IR_PHI && m < of->b; m++)
+                if (f->extra[of->a + 2 * m + 1] == v) return true;
+        }
+    }
+    return false;
+}
+
 static bool opt_sink_phi(struct opt_rebuild *b, void *ctx, ir_ref r)
 {
     struct opt_sink *x = ctx;
     const struct ir_ins *i = &x->f->ins[r];
+    ir_ref twin, same = IR_NIL;
     unsigned depth;
-    ir_ref twin;
 
     if (i->op != IR_PHI || !i->b) return false;
     twin = opt_sink_same(x, r, 0);
@@ -153,13 +172,12 @@ static bool opt_sink_phi(struct opt_rebuild *b, void *ctx, ir_ref r)
     }
     if (x->used[r - IR_BIAS]) return false;
     depth = opt_sink_depth(x->f, i);
-    if (!depth || !opt_may(b->dst)) return false;
+    for (unsigned d = depth; d && !same; d--)
+        if ((same = opt_sink_same(x, r, d))) depth = d;
+    if (!depth || (!same && opt_sink_steps(x->f, i, depth)) || !opt_may(b->dst)) return false;
     x->layers[r - IR_BIAS] = (uint8_t)depth;
-    for (unsigned d = depth; d && !x->same[r - IR_BIAS]; d--) {
-        x->same[r - IR_BIAS] = opt_sink_same(x, r, d);
-        if (x->same[r - IR_BIAS]) x->layers[r - IR_BIAS] = (uint8_t)d;
-    }
-    if (!x->same[r - IR_BIAS])
+    x->same[r - IR_BIAS] = same;
+    if (!same)
         x->made[r - IR_BIAS] =
             opt_rebuild_phi(b, r, x->f->ins[opt_sink_operand(x->f, i, 0, depth)].ty);
     return true;
