@@ -12,7 +12,8 @@
  *
  * A value is *boxed* if it is an FBOX, a constant that looks like one, or a PHI or SEL of boxed
  * values of one type (optimistically: loops). A boxed PHI or SEL becomes narrow unless somebody
- * needs the box itself: a store or move of all 64 bits. PUT does not count: a host with state maps
+ * needs the box itself: a store or move of all 64 bits; then too, if a loop before it makes the
+ * boxes, so that one behind the loop is made instead. PUT does not count: a host with state maps
  * makes the box in its cold code. Where the box stays, FUNBOX becomes FLOW, which has no check.
  *
  * Bits that pass through an integer: what is stored through a BITCAST is stored as it is.
@@ -24,6 +25,7 @@
 struct opt_fp {
     struct opt_rebuild *b;
     const struct ir_func *f;
+    const struct opt_cfg *cfg;
     uint8_t *inner; /* by ref - IR_BIAS: the type in the box; OPT_FP_ANY, OPT_FP_NONE */
     bool *wide;     /* by ref - IR_BIAS: the box itself is needed */
     ir_ref *narrow; /* by ref - IR_BIAS: what is in the box, in the new function */
@@ -83,12 +85,28 @@ static bool opt_fp_find(struct opt_fp *x)
 
 /* ---- who needs the box ----------------------------------------------- */
 
+/* A PHI behind a loop that makes the boxes: one box here instead of one in each round. */
+static bool opt_fp_box_later(const struct opt_fp *x, ir_ref r)
+{
+    const struct ir_ins *i = &x->f->ins[r];
+    unsigned depth = x->cfg->block[opt_block_of(x->cfg, r)].depth;
+
+    for (unsigned n = 0; i->op == IR_PHI && n < i->b; n++) {
+        ir_ref v = x->f->extra[i->a + 2 * n + 1];
+
+        if (!ir_is_const(v) && x->f->ins[v].op == IR_FBOX &&
+            x->cfg->block[opt_block_of(x->cfg, v)].depth > depth)
+            return true;
+    }
+    return false;
+}
+
 static bool opt_fp_becomes_narrow(const struct opt_fp *x, ir_ref r)
 {
     unsigned op = x->f->ins[r].op;
 
     return (op == IR_PHI || op == IR_SEL) && x->inner[r - IR_BIAS] != OPT_FP_NONE &&
-           !x->wide[r - IR_BIAS];
+           (!x->wide[r - IR_BIAS] || opt_fp_box_later(x, r));
 }
 
 static bool opt_fp_mark(struct opt_fp *x, ir_ref r)
@@ -240,7 +258,7 @@ static ir_ref opt_fp_operand(struct opt_rebuild *b, void *ctx, ir_ref r, ir_ref 
 const char *opt_fp_pass(struct ir_func *dst, const struct ir_func *src, struct base_arena *arena)
 {
     unsigned n = src->nins - IR_BIAS;
-    struct opt_fp x = {.f = src};
+    struct opt_fp x = {.f = src, .cfg = opt_cfg_new(src, arena)};
     struct opt_rebuild b = {.src = src,
                             .dst = dst,
                             .ctx = &x,

@@ -16,7 +16,9 @@
  *
  * It is done for the loop that the entry jumps to, if there is no loop in it, it is not long, and
  * it carries something that is narrower than its slot. With loops in it the first round can be most
- * of what runs, and leaves it at many places.
+ * of what runs, and leaves it at many places. There an inner loop of one block may have its first
+ * round taken apart, each time that it is entered: if it makes boxes of floats, which the slots it
+ * is entered with need not be. (For integers that is not worth the code.)
  *
  * Requires: blocks laid out, values passed between blocks in slots only (before opt_ssa), so that
  * blocks can be copied one by one. The exception are blocks that only leave, which may use
@@ -40,6 +42,26 @@ static bool opt_peel_narrow(const struct ir_func *f, ir_ref v)
     unsigned op = f->ins[v].op;
 
     return !ir_is_const(v) && (op == IR_SEXT || op == IR_ZEXT || op == IR_FBOX);
+}
+
+/* Makes the loop of one block a box that it puts into a slot? Ways out behind it would be copied
+ * into the loops around it: then it is not done. */
+static bool opt_peel_inner(const struct opt_peel *p)
+{
+    const struct opt_block *k = &p->c->block[p->head];
+    bool boxes = false;
+
+    if (!k->header || k->latch != p->head || k->depth < 2 ||
+        p->c->n >= OPT_PARAM_max_blocks || p->f->nins - IR_BIAS > IR_MAX_INS / 2)
+        return false;
+    for (unsigned n = 0; n < k->nsucc; n++)
+        if (p->c->block[k->succ[n]].nsucc == 0) return false;
+    for (ir_ref r = k->first; r <= k->last; r++) {
+        const struct ir_ins *i = &p->f->ins[r];
+
+        boxes |= i->op == IR_PUT && !ir_is_const(i->b) && p->f->ins[i->b].op == IR_FBOX;
+    }
+    return boxes;
 }
 
 /* Slots that the loop reads, and that it PUTs something narrow to. */
@@ -136,16 +158,26 @@ static void opt_peel_jumps(const struct opt_peel *p, const struct opt_rebuild *b
     }
 }
 
+/* The loop that is to be peeled: p->head and p->latch; false: none. */
+static bool opt_peel_find(struct opt_peel *p)
+{
+    p->head = p->c->block[0].nsucc == 1 ? p->c->block[0].succ[0] : 0;
+    p->latch = p->c->block[p->head].latch;
+    if (p->head && p->c->block[p->head].header && opt_peel_wanted(p)) return true;
+    for (p->head = p->c->n; --p->head > 0;) {
+        p->latch = p->head;
+        if (opt_peel_inner(p)) return true;
+    }
+    return false;
+}
+
 const char *opt_peel_pass(struct ir_func *dst, const struct ir_func *src, struct base_arena *arena)
 {
     struct opt_peel p = {.f = src, .c = opt_cfg_new(src, arena)};
     struct opt_rebuild b = {.src = src, .dst = dst, .ctx = &p, .ins = opt_peel_ins};
     const char *why;
-    bool peel;
+    bool peel = opt_peel_find(&p) && opt_may(dst);
 
-    p.head = p.c->block[0].nsucc == 1 ? p.c->block[0].succ[0] : 0;
-    p.latch = p.c->block[p.head].latch;
-    peel = p.head && p.c->block[p.head].header && opt_peel_wanted(&p) && opt_may(dst);
     if (!peel) b.ins = opt_peel_none;
     p.copy = base_arena_alloc(arena, p.c->n * sizeof *p.copy);
     why = opt_rebuild_run(&b, arena);
