@@ -105,6 +105,8 @@ static void x64_add(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
             x64_lea(&t->out, w, d, x64_at(ra, imm));
         return;
     }
+    if (x64_carry(t, ALU_ADC, d, w, a, i->b) || x64_carry(t, ALU_ADC, d, w, b, i->a))
+        return;
     if (x64_add_lea(t, d, w, i->a, i->b) || x64_add_lea(t, d, w, i->b, i->a))
         return;
     if (x64_state_operand(t, b, &m)) {
@@ -140,6 +142,8 @@ static void x64_sub(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
         x64_mov_reg(t, d, rb);
         return;
     }
+    if (x64_carry(t, ALU_SBB, d, w, a, i->b))
+        return;
     o = x64_two(t, d, a, b, false);
     x64_alu_rr(&t->out, ALU_SUB, w, d, o.b);
     x64_two_done(t, o);

@@ -317,6 +317,9 @@ struct x64_cond {
 struct x64_cond x64_cond_of(struct x64_t1 *t, ir_ref cond, bool negate, ir_ref *cmp);
 void x64_cmp_value(struct x64_t1 *t, ir_ref r);
 void x64_emit_compare(struct x64_t1 *t, ir_ref cmp);
+/* d = x + r or x - r (ALU_ADC, ALU_SBB) if r is a comparison as a number that the instruction
+ * here can make itself (x64_carry.c); false: it cannot. */
+bool x64_carry(struct x64_t1 *t, unsigned alu, unsigned d, int w, ir_ref x, ir_ref r);
 void x64_emit_fcompare(struct x64_t1 *t, ir_ref cmp);
 
 #endif
