@@ -155,6 +155,18 @@ static void x64_canon(struct x64_t1 *t, ir_ref r, unsigned d)
     x64_ucomis(t, ty, d, d, false);
 }
 
+void x64_canon_copy(struct x64_t1 *t, unsigned ty, unsigned x, unsigned s)
+{
+    uint32_t label;
+
+    x64_cold_begin(t);
+    x64_load_state(t, x, x64_const(ty == IR_F64 ? X64_K_NAN64 : X64_K_NAN32));
+    label = x64_cold_end(t);
+    x64_jcc_cold(t, CC_P, label);
+    x64_ucomis(t, ty, x, x, false);
+    x64_mov_reg(t, x, s);
+}
+
 static unsigned x64_def_fp(struct x64_t1 *t, ir_ref r) { return x64_def(t, r, (uint32_t)X64_FPRS); }
 
 /* True where the rounding mode is the one in MXCSR. */
@@ -241,6 +253,20 @@ static bool x64_may_be_inf_by_0(const struct x64_t1 *t, const struct ir_ins *i)
     return true;
 }
 
+/* Is FMA i a step of a sum that a loop carries? Then whether there is a NaN is better seen by the
+ * factors, which are there early: behind the sum, a test of each round would wait for all rounds
+ * before it and fill the processor's queue. */
+static bool x64_in_chain(const struct x64_t1 *t, const struct ir_ins *i)
+{
+    ir_ref c = i->c;
+
+    if (!t->t2 || !x64_cpu(t, X64_CPU_AVX512) || !x64_may_be_inf_by_0(t, i))
+        return false;
+    for (unsigned depth = 0; depth < 8 && !ir_is_const(c) && x64_ins(t, c)->op == IR_FMA; depth++)
+        c = x64_ins(t, c)->c;
+    return !ir_is_const(c) && x64_t2_is_header_phi(t, c);
+}
+
 bool x64_makes_nans(const struct x64_t1 *t, const struct ir_ins *i)
 {
     switch (i->op) {
@@ -251,19 +277,52 @@ bool x64_makes_nans(const struct x64_t1 *t, const struct ir_ins *i)
     case IR_FSQRT:
     case IR_FROUND:
     case IR_FCVTFF: return true;
-    case IR_FMA: return !x64_may_be_inf_by_0(t, i);
+    case IR_FMA: return !x64_may_be_inf_by_0(t, i) || x64_in_chain(t, i);
     default: return false;
     }
 }
 
-/* A NaN result is computed again with a NaN for c: its value and c's part in the flags are
- * right already, and what x86 leaves out depends on a and b only. So c may be overwritten. Which
- * NaNs a and b are does not matter to either. */
+/* Register x = a * b, raising nothing: EVEX with {rn-sae}. */
+static void x64_evex_mul(struct x64_t1 *t, unsigned ty, unsigned x, unsigned a, unsigned b)
+{
+    unsigned f64 = ty == IR_F64;
+
+    x &= 15;
+    b &= 15;
+    x64_b(&t->out, 0xc0 | (x & 7) << 3 | (b & 7));
+    x64_b(&t->out, 0x59);
+    x64_b(&t->out, 0x18);
+    x64_b(&t->out, f64 << 7 | (~a & 15) << 3 | 4 | (f64 ? 3 : 2));
+    x64_b(&t->out, (x & 8 ? 0 : 0x80) | 0x40 | (b & 8 ? 0 : 0x20) | 0x10 | 1);
+    x64_b(&t->out, 0x62);
+}
+
+/* Behind the FMA: cold code is to compute it again if d is a NaN (chain: if the product is). */
+static void x64_fma_test(struct x64_t1 *t, struct ir_ins *i, unsigned d, unsigned ra, unsigned rb,
+                         bool chain)
+{
+    unsigned x = d;
+    uint32_t label;
+
+    t->lock |= 1u << d;
+    if (chain)
+        x = x64_temp(t, (uint32_t)X64_FPRS);
+    t->fma_again = true;
+    label = x64_again(t, i, d);
+    t->fma_again = false;
+    x64_jcc_cold(t, CC_P, label);
+    x64_ucomis(t, i->ty, x, x, false);
+    if (chain)
+        x64_evex_mul(t, i->ty, x, ra, rb);
+}
+
+/* What x86 leaves out (invalid, for infinity times zero and a NaN) is computed again with a NaN for
+ * c: the value and c's part in the flags are right already, and it depends on a and b only. So c
+ * may be overwritten. Which NaNs a and b are does not matter to either. */
 static bool x64_fma(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 {
     bool again = x64_may_be_inf_by_0(t, i);
     unsigned d, ra, rb, rc, op = 0xb9; /* vfmadd231: d = a * b + d */
-    uint32_t label;
 
     if (!x64_fty(i->ty) || !x64_rm_dyn(i) || !x64_cpu(t, X64_CPU_FMA))
         return false;
@@ -279,13 +338,8 @@ static bool x64_fma(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
         op += 4;
     if (i->aux & IR_FMA_NEG_ADD)
         op += 2;
-    if (again) {
-        t->fma_again = true;
-        label = x64_again(t, i, d);
-        t->fma_again = false;
-        x64_jcc_cold(t, CC_P, label);
-        x64_ucomis(t, i->ty, d, d, false);
-    }
+    if (again)
+        x64_fma_test(t, i, d, ra, rb, !(t->val[r].flags & X64_V_CANON) && x64_in_chain(t, i));
     x64_vrr(&t->out, X64_OP(2, 1, op), i->ty == IR_F64, d, ra & 15, rb);
     x64_mov_reg(t, d, rc);
     return true;

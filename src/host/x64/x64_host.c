@@ -189,13 +189,24 @@ static void load_capstone(void)
         cap.insn = alloc(cap.handle);
 }
 
-/* What capstone does not know: comparisons with {sae}, of two registers. */
+/* What capstone does not know: comparisons and products with {sae}, of registers. */
 static unsigned disasm_sae(char *text, size_t size, const uint8_t *code, size_t avail)
 {
-    if (avail < 6 || code[0] != 0x62 || code[3] != 0x18 || code[4] != 0x2e || code[5] < 0xc0)
+    char ty;
+    int reg, rm;
+
+    if (avail < 6 || code[0] != 0x62 || code[3] != 0x18 || code[5] < 0xc0)
         return 0;
-    snprintf(text, size, "%-8s xmm%d, xmm%d, {sae}", code[2] & 0x80 ? "vucomisd" : "vucomiss",
-             (code[5] >> 3 & 7) | (~code[1] >> 4 & 8), (code[5] & 7) | (~code[1] >> 2 & 8));
+    ty = code[2] & 0x80 ? 'd' : 's';
+    reg = (code[5] >> 3 & 7) | (~code[1] >> 4 & 8);
+    rm = (code[5] & 7) | (~code[1] >> 2 & 8);
+    if (code[4] == 0x2e)
+        snprintf(text, size, "vucomis%c xmm%d, xmm%d, {sae}", ty, reg, rm);
+    else if (code[4] == 0x59)
+        snprintf(text, size, "vmuls%c   xmm%d, xmm%d, xmm%d, {rn-sae}", ty, reg,
+                 ~code[2] >> 3 & 15, rm);
+    else
+        return 0;
     return 6;
 }
 

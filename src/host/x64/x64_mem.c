@@ -121,15 +121,15 @@ static ir_ref x64_store_src(struct x64_t1 *t, ir_ref c)
 
 static bool x64_store(struct x64_t1 *t, struct ir_ins *i)
 {
-    unsigned ty = x64_ins(t, i->c)->ty, s = X64_NONE, map;
+    unsigned ty = x64_ins(t, i->c)->ty, s = X64_NONE, x = X64_NONE, map;
     ir_ref c = x64_store_src(t, i->c);
-    bool fp = ir_is_float(ty);
+    bool fp = ir_is_float(ty), late = fp && x64_canon_late(t, c);
     struct x64_mem m;
     int32_t imm = 0;
 
     if (!fp && (ty < IR_I8 || ty > IR_I64) && ty != IR_REF)
         return false;
-    if (fp)
+    if (fp && !late)
         t->val[c].flags |= X64_V_CANON;
     if ((i->aux & IR_SEQ_CST) == IR_SEQ_CST) {
         x64_b(&t->out, 0xf0); /* mfence */
@@ -139,9 +139,11 @@ static bool x64_store(struct x64_t1 *t, struct ir_ins *i)
     m = x64_address(t, i->a, (int32_t)i->b);
     if (fp || !x64_imm32(t, c, ty == IR_I64, &imm))
         s = x64_use(t, c);
+    if (late)
+        x = x64_temp(t, (uint32_t)X64_FPRS);
     map = x64_map(t);
     if (fp) {
-        x64_fstore(t, ty, m, s);
+        x64_fstore(t, ty, m, late ? x : s);
     } else if (s == X64_NONE) {
         if (ty == IR_I8) {
             x64_b(&t->out, (unsigned)imm);
@@ -162,6 +164,8 @@ static bool x64_store(struct x64_t1 *t, struct ir_ins *i)
     }
     x64_point(t, map);
     x64_force_deopt(t, map);
+    if (late)
+        x64_canon_copy(t, ty, x, s);
     return true;
 }
 

@@ -306,6 +306,13 @@ bool x64_emit_mem(struct x64_t1 *t, ir_ref r, struct ir_ins *i);
 bool x64_emit_fp(struct x64_t1 *t, ir_ref r, struct ir_ins *i);
 /* Can i's result be a NaN other than the canonical one, unless X64_V_CANON is set? */
 bool x64_makes_nans(const struct x64_t1 *t, const struct ir_ins *i);
+/* x = float s, a NaN made canonical. */
+void x64_canon_copy(struct x64_t1 *t, unsigned ty, unsigned x, unsigned s);
+/* x64_t2_pre.c: is r a value that a loop makes and what is not in the loop wants canonical? Better
+ * there than in each round. */
+bool x64_canon_late(const struct x64_t1 *t, ir_ref r);
+/* The same: is r a PHI of a loop's header? */
+bool x64_t2_is_header_phi(const struct x64_t1 *t, ir_ref r);
 /* Pure operation without inline code: through ir_eval. */
 void x64_emit_slow(struct x64_t1 *t, ir_ref r, struct ir_ins *i);
 

@@ -117,6 +117,42 @@ static bool x64_t2_slots(struct x64_t1 *t)
 
 /* ---- NaNs ------------------------------------------------------------ */
 
+bool x64_t2_is_header_phi(const struct x64_t1 *t, ir_ref r)
+{
+    if (x64_ins(t, r)->op != IR_PHI)
+        return false;
+    while (x64_ins(t, r)->op == IR_PHI)
+        r--;
+    return t->t2->block[t->t2->block_of[r - IR_BIAS]].header;
+}
+
+static unsigned x64_t2_depth_of(const struct x64_t2 *x, ir_ref r)
+{
+    unsigned b = 0;
+
+    while (x->block[b].last < r)
+        b++;
+    return x->block[b].depth;
+}
+
+bool x64_canon_late(const struct x64_t1 *t, ir_ref r)
+{
+    const struct x64_t2 *x = t->t2;
+    const struct ir_ins *i = x64_ins(t, r);
+    unsigned here;
+
+    if (!x || !x64_t2_noncanon(t, r))
+        return false;
+    here = x->block[x->cur].depth;
+    for (uint32_t n = 0; i->op == IR_PHI && n < i->b; n++) {
+        ir_ref v = t->f->extra[i->a + 2 * n + 1];
+
+        if (!ir_is_const(v) && x64_t2_depth_of(x, v) > here)
+            return true;
+    }
+    return x64_t2_depth_of(x, r) > here;
+}
+
 /* What NaNs may value o, no PHI, be? Other operations that accrue flags make canonical ones. */
 static uint8_t x64_t2_nans_of(const struct x64_t1 *t, ir_ref o)
 {
