@@ -203,6 +203,8 @@ struct jit_code {
     bool want_marks;
     bool quiet;                   /* some place was not counted for it is quiet, see jit_quiet */
     bool count_entry;             /* wanted: entries count, too (--tier2=always) */
+    unsigned most_spills;         /* wanted, tier 2: gives up where there are more loads and stores
+                                   * of spilled values to 100 guest instructions; 0: never */
     const char *gave_up;          /* reason, or NULL */
 };
 

@@ -45,7 +45,9 @@
     PARAM(t2_called, 10, "the same of a function")                             \
     PARAM(t2_insns, 2400, "tier 2: guest instructions in a region")             \
     PARAM(t2_blocks, 400, "tier 2: guest basic blocks in a region")           \
-    PARAM(t2_good, 8, "tier 2: blocks from a head, beyond which tier 1 is better at integers") \
+    PARAM(t2_good, 8, "tier 2: blocks from a head, beyond which tier 1 may be better at integers") \
+    PARAM(t2_try, 32, "tier 2: blocks in it, beyond which it surely is")       \
+    PARAM(t2_spills, 30, "tier 2: loads and stores of spilled values to 100 instructions, else") \
     PARAM(t2_small, 1, "tier 2: blocks of a loop by itself that are good in any case") \
     PARAM(t2_good_tree, 12, "tier 2: blocks in it that are good where it has no loop") \
     PARAM(t2_inline, 40, "tier 2: guest instructions of a function inlined")  \
@@ -210,6 +212,7 @@ struct jit_formed {
     uint64_t hash;
     bool writable, reform;
     bool cut; /* it ends where one of tier 2 begins */
+    bool doubtful; /* tier 2: so many blocks that it has to be seen whether it is good at them */
     uint32_t fetch_info; /* no region: bytes of the first instruction there */
     unsigned nbytes;       /* of the guest's, in bytes: if they are wanted for the store */
     struct jit_range range[JIT_RANGES_T2];

@@ -114,8 +114,10 @@ bool jit_t2_compile(struct jit *j, struct jit_t2_job *job)
         c->gave_up = "tier 2: a pass made a mistake";
     uint64_t formed = base_thread_cpu_ns();
     j->stats.t2_opt_ns += formed - start;
+    c->most_spills = job->formed.doubtful ? JIT_PARAM_t2_spills : 0;
     bool good = !c->gave_up && j->host->compile2(j, &t->scratch, t->out, c) == 0;
     j->stats.t2_code_ns += base_thread_cpu_ns() - formed;
+    job->ns = base_thread_cpu_ns() - start;
     j->stats.t2_timed += job->ir->nguest;
     return good;
 }
@@ -169,12 +171,16 @@ void jit_t2_finish(struct jit *j, struct jit_t2_job *job, bool good)
     struct jit_t2 *t = j->p->t2;
     struct jit_t2_key *k = key_of(t, job->key);
     k->pending = false;
-    if (!good)
+    if (!good) {
         give_up(j, t->code.gave_up);
-    else if (job->dead)
+        t->useless_ns += job->ns;
+        if (job->formed.doubtful)
+            k->tries = JIT_PARAM_t2_tries;
+    } else if (job->dead) {
         give_up(j, "its code has changed");
-    else if (!install(j, job))
+    } else if (!install(j, job)) {
         give_up(j, "no room in the code cache");
+    }
     free(job->ir);
     free(job);
 }

@@ -290,8 +290,8 @@ static const char too_many[] = "tier 2: more blocks than it is good at";
 
 bool jit_t2_for_good(const char *why) { return why == no_gain || why == too_many; }
 
-/* With loops in loops and many joins values are moved about more than tier 1 does; floats gain by
- * far more than that, having no boxes inside. */
+/* With loops in loops and many joins values may be moved about more than tier 1 does; floats gain
+ * by far more than that, having no boxes inside. */
 static bool is_good_at(const struct t2_graph *g)
 {
     if (g->nblocks <= JIT_PARAM_t2_good || g->norder <= JIT_PARAM_t2_small ||
@@ -332,12 +332,14 @@ static const char *form(struct jit *j, struct t2_graph *g, struct ir_func *f,
         return why;
     if (!is_worth_it(g))
         return no_gain;
-    if (!is_good_at(g))
+    bool good = is_good_at(g);
+    if (!good && g->norder > JIT_PARAM_t2_try)
         return too_many;
     ir_func_reset(f);
     f->mode = mode;
     f->key = jit_key(pc, mode);
     jit_formed_reset(d);
+    d->doubtful = !good;
     if (!ranges(g, d, &f->nguest))
         return "tier 2: code in too many places";
     d->writable = g->reader.writable;

@@ -40,6 +40,8 @@ void x64_mov_reg(struct x64_t1 *t, unsigned d, unsigned s)
 void x64_load_state(struct x64_t1 *t, unsigned reg, struct x64_mem m)
 {
     x64_log(t, X64_E_LOAD, reg, 0, 0, m.disp);
+    if (t->t2)
+        t->t2->spilled[t->t2->cur]++;
     if (reg < XMM0)
         x64_rm(&t->out, 0x8b, 1, reg, m);
     else if (x64_cpu(t, X64_CPU_AVX))
@@ -51,6 +53,8 @@ void x64_load_state(struct x64_t1 *t, unsigned reg, struct x64_mem m)
 void x64_store_state(struct x64_t1 *t, struct x64_mem m, unsigned reg)
 {
     x64_log(t, X64_E_STORE, reg, 0, 0, m.disp);
+    if (t->t2)
+        t->t2->spilled[t->t2->cur]++;
     if (reg < XMM0)
         x64_rm(&t->out, 0x89, 1, reg, m);
     else if (x64_cpu(t, X64_CPU_AVX))

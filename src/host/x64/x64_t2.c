@@ -643,6 +643,7 @@ static void x64_t2_emit_block(struct x64_t1 *t, unsigned b)
     ir_ref r;
 
     x->cur = b;
+    x->spilled[b] = 0;
     x->kept = 0;
     for (unsigned reg = 0; k->depth && reg < X64_NREGS; reg++)
         x->kept |= (uint32_t)(x->assume[k->loop][reg] != IR_NIL) << reg;
@@ -705,6 +706,27 @@ static struct x64_t1 *x64_t2_scratch(struct jit *j, void **scratch)
     return t;
 }
 
+enum { X64_DEEPEST = 5, X64_LOOP_LOG = 3 }; /* each loop is taken to go round eight times */
+
+/* Are there more loads and stores of spilled values than are wanted? What leaves the region is not
+ * counted: tier 1 has to bring the state home, too. */
+static bool x64_t2_too_many_spills(const struct x64_t1 *t)
+{
+    const struct x64_t2 *x = t->t2;
+    uint64_t spilled = 0, insns = 0;
+
+    for (unsigned b = 1; t->c->most_spills && b < x->nblocks; b++) {
+        const struct x64_block *k = &x->block[b];
+        unsigned weight = X64_LOOP_LOG * (k->depth < X64_DEEPEST ? k->depth : X64_DEEPEST);
+
+        for (ir_ref r = k->first; r <= k->last; r++)
+            insns += (uint64_t)(x64_ins(t, r)->op == IR_IMARK) << weight;
+        if (k->nsucc)
+            spilled += (uint64_t)x->spilled[b] << weight;
+    }
+    return spilled * 100 > insns * t->c->most_spills;
+}
+
 int x64_compile2(struct jit *j, void **scratch, struct ir_func *f, struct jit_code *c)
 {
     struct x64_t1 *t = x64_t2_scratch(j, scratch);
@@ -726,6 +748,8 @@ int x64_compile2(struct jit *j, void **scratch, struct ir_func *f, struct jit_co
             x64_t2_assume(x);
         }
     }
+    if (!t->gave_up && x64_t2_too_many_spills(t))
+        t->gave_up = "tier 2: values are moved about more than it pays";
     if (!t->gave_up)
         x64_check(t);
     x64_log_end(t);

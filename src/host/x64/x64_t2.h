@@ -66,6 +66,7 @@ struct x64_use_node {
 struct x64_t2 {
     struct x64_block block[X64_MAX_BLOCKS];
     unsigned nblocks, cur;
+    uint32_t spilled[X64_MAX_BLOCKS]; /* loads and stores of spilled values, exits apart */
     uint32_t kept;                 /* registers that the present loop's header assumes */
     uint16_t block_of[IR_MAX_INS]; /* of BLOCK instructions, by ref - IR_BIAS */
     ir_ref in[X64_MAX_BLOCKS][X64_NREGS];     /* registers at its top */

@@ -486,7 +486,7 @@ void x64_t2_emit_puts(struct x64_t1 *t)
 uint32_t x64_t2_side_exit(struct x64_t1 *t, struct ir_ins *i)
 {
     struct x64_move m[X64_NREGS];
-    uint32_t label;
+    uint32_t label, spilled = t->t2->spilled[t->t2->cur];
     unsigned n, e;
 
     e = x64_exit(t, JIT_EXIT_DIRECT, false, x64_key(t, i->b));
@@ -497,6 +497,7 @@ uint32_t x64_t2_side_exit(struct x64_t1 *t, struct ir_ins *i)
     n = x64_convention(t, m, false);
     x64_moves(t, m, n);
     x64_t2_emit_puts(t);
+    t->t2->spilled[t->t2->cur] = spilled;
     x64_log(t, X64_E_EXIT, 0, 0, 0, 0);
     label = x64_off(t);
     x64_section(t, JIT_HOT);
