@@ -53,6 +53,14 @@
     PARAM(t2_inline, 40, "tier 2: guest instructions of a function inlined")  \
     PARAM(t2_depth, 3, "tier 2: calls inlined in each other")                 \
     PARAM(t2_calls, 64, "tier 2: calls inlined in a region")                  \
+    PARAM(t2_targets, 8, "tier 2: targets of an indirect jump or call that are inside") \
+    PARAM(t2_rare, 32, "tier 2: what is a smaller part than one in so many is none of them") \
+    PARAM(t2_sure, 12, "tier 2: how often an indirect jump is seen until it is known")       \
+    PARAM(t2_unusual, 8, "tier 2: part of all that may go elsewhere")           \
+    PARAM(t2_compared, 3, "tier 2: targets that an indirect jump is compared with, on average") \
+    PARAM(t2_watch, 300, "tier 2: instructions followed to see where indirect jumps go") \
+    PARAM(t2_watches, 3, "tier 2: how often that is done from one place")      \
+    PARAM(t2_good_guards, 32, "tier 2: blocks that are good where indirect calls are inlined") \
     PARAM(t2_tries, 4, "tier 2: regions made for one key, or tried")           \
     PARAM(t2_queue, 32, "tier 2: regions that wait for the thread")           \
     PARAM(t2_idle_ms, 100, "tier 2: the thread ends when nothing came for so long") \
@@ -453,7 +461,11 @@ uint32_t jit_t2_period(struct jit_vcpu *v);
 /* One that is looked at goes to pc (no lock, in_code clear); it is at `from` in the region of
  * that key; call: it calls. Makes a tier-2 region there, now or soon, if that was seen often.
  * Where nothing is to be learnt any more tier 1's region goes, to be made with a poll instead. */
-void jit_t2_sample(struct jit_vcpu *v, uint64_t pc, uint64_t from, uint64_t region, bool call);
+/* True: the vCPU is to be followed, to see where indirect jumps and calls go. */
+bool jit_t2_sample(struct jit_vcpu *v, uint64_t pc, uint64_t from, uint64_t region, bool call);
+/* It was, which took ns: n of them went so. */
+struct jit_went { uint64_t key, pc; };
+void jit_t2_watched(struct jit_vcpu *v, const struct jit_went *went, unsigned n, uint64_t ns);
 /* An exit to target of the tier-2 region of key was taken often: makes the region anew
  * if target will then be inside. Returns how often until it is asked for again. */
 uint32_t jit_t2_exit_hot(struct jit_vcpu *v, uint64_t key, uint64_t target);

@@ -405,6 +405,27 @@ static int single_step(struct jit_vcpu *v)
     return after_interp(v, &end);
 }
 
+/* Follows the vCPU for a while, to see where indirect jumps and calls go. */
+static int watch(struct jit_vcpu *v)
+{
+    struct jit_went went[JIT_PARAM_t2_watch];
+    unsigned n = 0;
+    int stop = GO_ON;
+    uint64_t start = base_thread_cpu_ns();
+    for (unsigned i = 0; i < JIT_PARAM_t2_watch && stop == GO_ON && !v->poll; i++) {
+        uint64_t key = jit_key(*jit_pc_of(v), jit_mode_of(v));
+        stop = single_step(v);
+        if (stop != GO_ON)
+            break;
+        const struct ir_func *f = jit_thread_of(v)->single;
+        const struct ir_ins *e = &f->ins[f->nins - 1];
+        if (e->op == IR_EXIT && e->aux != IR_EXIT_RET && !ir_is_const(e->a))
+            went[n++] = (struct jit_went){key, *jit_pc_of(v)};
+    }
+    jit_t2_watched(v, went, n, base_thread_cpu_ns() - start);
+    return stop;
+}
+
 /* Does f, one instruction, end in a call? */
 static bool is_call(const struct ir_func *f)
 {
@@ -431,7 +452,8 @@ static int after_tick(struct jit_vcpu *v, const struct jit_region *r, bool entry
     }
     v->ticks = jit_t2_period(v);
     if (stop == GO_ON && (entry || *jit_pc_of(v) <= pc))
-        jit_t2_sample(v, *jit_pc_of(v), pc, region, call);
+        if (jit_t2_sample(v, *jit_pc_of(v), pc, region, call))
+            stop = watch(v);
     return stop;
 }
 

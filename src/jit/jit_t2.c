@@ -221,6 +221,11 @@ static const char *request(struct jit_vcpu *v, struct jit_t2_key *k, uint64_t ta
     const char *why = form_guarded(v, jit_pc_of_key(k->key), jit_mode_of_key(k->key));
     uint64_t ns = base_thread_cpu_ns() - start;
     j->stats.t2_form_ns += ns;
+    if (why && jit_t2_not_yet(why)) {
+        k->watched++;
+        t->watch = true;
+        return why;
+    }
     t->useless_ns += why ? ns : 0;
     if (!why && target && !jit_t2_inside(&t->graph, target)) {
         k->stays++; /* no try, but not for ever: a region has many exits */
@@ -340,6 +345,14 @@ static void try_callee(struct jit_vcpu *v)
     k->tries = JIT_PARAM_t2_tries;
 }
 
+/* Is the vCPU to be followed from k's key, if it is not known where code there jumps to? */
+static bool may_watch(const struct jit *j, const struct jit_t2_key *k)
+{
+    const struct jit_t2 *t = j->p->t2;
+    return k->watched < JIT_PARAM_t2_watches &&
+           (hotness(t, k) || t->unlimited || j->cfg.tier2 == JIT_TIER2_ALWAYS);
+}
+
 /* False: nothing more is to be learnt there. */
 static bool sample(struct jit_vcpu *v, uint64_t key, uint32_t weight, bool call)
 {
@@ -352,15 +365,21 @@ static bool sample(struct jit_vcpu *v, uint64_t key, uint32_t weight, bool call)
     k->weight += weight;
     if (j->cfg.tier2 != JIT_TIER2_ALWAYS && !seen_enough(t, k, call))
         return true;
-    if (k->pending || t->njobs >= JIT_PARAM_t2_queue || spent(j, hotness(t, k)))
+    if (k->pending || t->njobs >= JIT_PARAM_t2_queue || spent(j, hotness(t, k)) ||
+        (k->waits && !may_watch(j, k)))
         return true;
     if (k->tries >= JIT_PARAM_t2_tries || jit_t2_dry(t))
         return false;
+    t->graph.watch = may_watch(j, k);
     const char *why = request(v, k, 0);
+    t->graph.watch = k->waits = false;
+    if (why && jit_t2_not_yet(why))
+        return true;
     note_callees(t);
     if (why)
         give_up(j, why);
-    if (why && jit_t2_for_good(why)) {
+    k->waits = why && jit_t2_for_good(why) && t->graph.unknown && k->watched < JIT_PARAM_t2_watches;
+    if (why && jit_t2_for_good(why) && !k->waits) {
         k->tries = JIT_PARAM_t2_tries;
         return false;
     }
@@ -393,9 +412,10 @@ uint32_t jit_t2_period(struct jit_vcpu *v)
     return mean / 2 + (uint32_t)(base_rand(&self->periods) % mean);
 }
 
-void jit_t2_sample(struct jit_vcpu *v, uint64_t pc, uint64_t from, uint64_t region, bool call)
+bool jit_t2_sample(struct jit_vcpu *v, uint64_t pc, uint64_t from, uint64_t region, bool call)
 {
     struct jit *j = v->jit;
+    bool watch;
     pthread_mutex_lock(&j->p->lock);
     uint32_t weight = weight_of(from, pc, call);
     j->p->t2->samples++;
@@ -405,6 +425,19 @@ void jit_t2_sample(struct jit_vcpu *v, uint64_t pc, uint64_t from, uint64_t regi
         try_callee(v);
     if (!sample(v, jit_key(pc, jit_mode_of(v)), weight, call))
         be_quiet(j, from, region);
+    watch = j->p->t2->watch;
+    j->p->t2->watch = false;
+    pthread_mutex_unlock(&j->p->lock);
+    return watch;
+}
+
+void jit_t2_watched(struct jit_vcpu *v, const struct jit_went *went, unsigned n, uint64_t ns)
+{
+    struct jit *j = v->jit;
+    pthread_mutex_lock(&j->p->lock);
+    for (unsigned i = 0; i < n; i++)
+        jit_t2_went(j->p->t2, went[i].key, went[i].pc);
+    j->stats.t2_form_ns += ns;
     pthread_mutex_unlock(&j->p->lock);
 }
 

@@ -1,6 +1,7 @@
 /* jit_t2.h: what the files of tier 2 share. SPDX-License-Identifier: Apache-2.0
  *
  *   jit_t2_graph.c  what guest code a region is made of: blocks and edges
+ *   jit_t2_site.c   where indirect jumps and calls go
  *   jit_t2_form.c   from there to IR
  *   jit_t2.c        what is hot, jobs, installing
  *   jit_t2_thread.c the thread that compiles
@@ -26,13 +27,14 @@ _Static_assert((int)T2_INSNS < (int)T2_HASH, "room to find out that it is not th
 
 struct t2_insn {
     uint64_t pc;
-    uint64_t target;      /* BRANCH, direct JUMP and CALL */
+    uint64_t target;      /* BRANCH, direct JUMP and CALL; guard: what is compared with */
     uint16_t ctx;         /* which inlined call it belongs to, 0: none */
     uint16_t callee;      /* CALL: context of the inlined function, or 0 */
     uint16_t next, taken; /* instructions; T2_NONE: not in the region */
     uint16_t block;       /* leaders: theirs */
     uint8_t len, kind;    /* enum ir_flow_kind */
     bool leader, direct;
+    bool guard;           /* indirect JUMP or CALL: to target it is inside, else see next */
     bool floats;          /* computes with them */
 };
 
@@ -74,8 +76,10 @@ struct t2_graph {
     unsigned norder;
     bool loop;                 /* the head is one: what cannot reach it is left out */
     bool cyclic;               /* there is a loop in it */
+    bool watch;                /* those will be watched: no region before */
+    unsigned unknown;          /* indirect jumps and calls that were not watched long enough */
     uint16_t hash[T2_HASH];    /* instruction by context and pc, +1 */
-    struct { uint64_t pc; uint16_t ctx; } start[2 * T2_INSNS];
+    struct { uint64_t pc; uint16_t ctx; } start[3 * T2_INSNS];
     unsigned nstarts;
     struct t2_probe probe[T2_PROBES];
     unsigned nprobes;
@@ -92,10 +96,30 @@ bool jit_t2_inside(const struct t2_graph *g, uint64_t pc);
 bool jit_t2_lift(struct t2_graph *g, struct ir_func *f, uint64_t pc, bool poll,
                  struct ir_flow *w);
 
+/* ---- jit_t2_site.c --------------------------------------------------- */
+
+/* Where an indirect jump or call was seen to go. */
+struct jit_t2_site {
+    uint64_t key;              /* its own; 0: free */
+    uint32_t all;              /* times it was seen */
+    uint32_t ntargets;
+    struct jit_t2_target { uint64_t pc; uint32_t count; } target[JIT_PARAM_t2_targets];
+};
+enum { T2_SITES = 1024 };
+
+/* The indirect jump or call at key went to pc (lock held). */
+void jit_t2_went(struct jit_t2 *t, uint64_t key, uint64_t pc);
+/* Its usual targets, the most usual first; 0: it was never seen, or goes anywhere. *seen: often
+ * enough to be sure. */
+unsigned jit_t2_targets(struct jit_t2 *t, uint64_t key, uint64_t pc[JIT_PARAM_t2_targets],
+                        bool *seen);
+
 /* ---- jit_t2_form.c --------------------------------------------------- */
 
 /* Is it a reason that will not go away? */
 bool jit_t2_for_good(const char *why);
+/* Is the vCPU to be followed before there can be a region? */
+bool jit_t2_not_yet(const char *why);
 /* Forms the tier-2 region at pc into f, what it is made from into d (lock held).
  * NULL, or why there is none. */
 const char *jit_t2_form(struct jit *j, struct t2_graph *g, struct ir_func *f,
@@ -131,6 +155,8 @@ struct jit_t2_key {
     uint32_t weight;      /* of these samples */
     uint8_t tries;        /* regions made, or given up */
     uint8_t stays;        /* exits for which it was looked at anew, and would have stayed */
+    uint8_t watched;      /* times that the vCPU was followed from there */
+    bool waits;           /* hot enough to be watched it may become a region */
     bool pending;         /* a job is on its way */
 };
 
@@ -142,10 +168,12 @@ struct jit_t2 {
     struct ir_func *func;      /* the former's */
     struct jit_formed formed;
     uint64_t useless_ns;       /* taken by forming what became no region */
+    bool watch;                /* the vCPU is to be followed */
     uint64_t samples;          /* branches that were looked at */
     uint64_t weight;           /* of them all */
     uint64_t callee[16];       /* keys of functions that hot loops call */
     unsigned ncallees;
+    struct jit_t2_site site[T2_SITES]; /* hash */
     struct jit_t2_key *keys;   /* hash */
     uint32_t key_mask, nkeys;
     /* The compiler's: of the thread, or in sync mode of who has the lock. */

@@ -12,6 +12,10 @@
  * with the address behind the call, which the optimiser mostly sees to be equal,
  * and otherwise leaves by EXIT.
  *
+ * A guard of an indirect jump or call compares the target with one of the usual ones;
+ * where it is none of them the region is left as by the instruction itself. Each guard
+ * reads the target anew, for it is a block of its own.
+ *
  * Of a function that is inlined in part some ways leave the region in its middle. They
  * do by EXIT.call, as if it were called there: the host's stack of calls then has the
  * one that was inlined, when the function returns.
@@ -112,6 +116,65 @@ static void end_branch(struct t2_form *m, const struct t2_block *b, const struct
     }
 }
 
+/* Is a branch's target the address pc? */
+static ir_ref goes_to(struct t2_form *m, ir_ref target, uint64_t pc)
+{
+    struct ir_func *f = m->f;
+    const struct ir_ins *t = &f->ins[target];
+    if (!ir_is_const(target) && t->op == IR_AND && ir_is_const(t->b) &&
+        (pc & ir_kval(f, t->b)) == pc)
+        target = t->a; /* without its low bits: compared before */
+    return ir_cmp(f, IR_EQ, target, ir_kaddr(f, pc));
+}
+
+/* A block that does what instruction i would do; false: it is not there any more. */
+static bool leave_by(struct t2_form *m, const struct t2_insn *i)
+{
+    struct ir_func *f = m->f;
+    struct ir_flow w = {0};
+    const struct t2_ctx *c = &m->g->ctx[i->ctx];
+    if (!jit_t2_lift(m->g, f, i->pc, false, &w))
+        return false;
+    if (i->kind != IR_FLOW_RET && w.link_slot >= 0)
+        ir_put(f, (unsigned)w.link_slot, ir_kaddr(f, i->pc + i->len));
+    if (i->kind == IR_FLOW_CALL)
+        leave(m, IR_EXIT_CALL, w.target, ir_kaddr(f, i->pc + i->len));
+    else if (i->kind == IR_FLOW_JUMP && i->ctx)
+        leave(m, IR_EXIT_CALL, w.target, ir_kaddr(f, c->ret));
+    else
+        leave(m, i->kind == IR_FLOW_RET ? IR_EXIT_RET : IR_EXIT_JUMP, w.target, IR_NIL);
+    return true;
+}
+
+/* To the guard's target, on which the link is set; else to the next guard, or out. */
+static void end_guard(struct t2_form *m, const struct t2_block *b, const struct t2_insn *i,
+                      const struct ir_flow *w)
+{
+    struct ir_func *f = m->f;
+    ir_ref same = goes_to(m, w->target, i->target), r;
+    if (ir_is_const(same) && ir_kval(f, same)) {
+        if (w->link_slot >= 0)
+            ir_put(f, (unsigned)w->link_slot, ir_kaddr(f, i->pc + i->len));
+        jump(m, b->succ[1]);
+        return;
+    }
+    r = ir_emit(f, IR_BR, IR_NONE, 0, same, 0, 0);
+    if (w->link_slot >= 0) {
+        f->ins[r].b = ir_emit(f, IR_BLOCK, IR_NONE, 0, 0, 0, 0);
+        ir_put(f, (unsigned)w->link_slot, ir_kaddr(f, i->pc + i->len));
+        jump(m, b->succ[1]);
+    } else {
+        to_block(m, r, 1, b->succ[1]);
+    }
+    if (b->succ[0] != T2_NONE) {
+        to_block(m, r, 2, b->succ[0]);
+        return;
+    }
+    f->ins[r].c = ir_emit(f, IR_BLOCK, IR_NONE, 0, 0, 0, 0);
+    bool there = leave_by(m, i);
+    BASE_ASSERT(there);
+}
+
 /* Returns from an inlined function: to the block behind the call if it is there
  * that the guest returns to. */
 static void end_return(struct t2_form *m, const struct t2_block *b, const struct t2_insn *i,
@@ -123,12 +186,7 @@ static void end_return(struct t2_form *m, const struct t2_block *b, const struct
         return;
     }
     uint64_t ret = m->g->ctx[i->ctx].ret;
-    const struct ir_ins *t = &f->ins[target];
-    ir_ref whole = target; /* a target without its low bits: compared before */
-    if (!ir_is_const(target) && t->op == IR_AND && ir_is_const(t->b) &&
-        (ret & ir_kval(f, t->b)) == ret)
-        whole = t->a;
-    ir_ref same = ir_cmp(f, IR_EQ, whole, ir_kaddr(f, ret));
+    ir_ref same = goes_to(m, target, ret);
     if (ir_is_const(same) && ir_kval(f, same)) {
         jump(m, b->succ[1]);
         return;
@@ -136,10 +194,8 @@ static void end_return(struct t2_form *m, const struct t2_block *b, const struct
     ir_ref r = ir_emit(f, IR_BR, IR_NONE, 0, same, 0, 0);
     to_block(m, r, 1, b->succ[1]);
     f->ins[r].c = ir_emit(f, IR_BLOCK, IR_NONE, 0, 0, 0, 0);
-    struct ir_flow again = {0}; /* in a block of its own its target is to be read again */
-    bool there = jit_t2_lift(m->g, f, i->pc, false, &again);
+    bool there = leave_by(m, i); /* in a block of its own its target is to be read again */
     BASE_ASSERT(there);
-    leave(m, IR_EXIT_RET, again.target, IR_NIL);
 }
 
 static void end_block(struct t2_form *m, const struct t2_block *b, const struct t2_insn *i,
@@ -147,6 +203,14 @@ static void end_block(struct t2_form *m, const struct t2_block *b, const struct 
 {
     struct ir_func *f = m->f;
     uint64_t behind = i->pc + i->len;
+    if (i->guard && b->succ[1] != T2_NONE) {
+        end_guard(m, b, i, w);
+        return;
+    }
+    if (i->guard && b->succ[0] != T2_NONE) { /* its target turned out to be outside */
+        jump(m, b->succ[0]);
+        return;
+    }
     if ((i->kind == IR_FLOW_JUMP || i->kind == IR_FLOW_CALL) && w->link_slot >= 0)
         ir_put(f, (unsigned)w->link_slot, ir_kaddr(f, behind));
     switch (i->kind) {
@@ -155,6 +219,8 @@ static void end_block(struct t2_form *m, const struct t2_block *b, const struct 
     case IR_FLOW_JUMP:
         if (i->direct)
             jump_or_leave(m, i, b->succ[1], i->target);
+        else if (i->ctx)
+            leave(m, IR_EXIT_CALL, w->target, ir_kaddr(f, m->g->ctx[i->ctx].ret));
         else
             leave(m, IR_EXIT_JUMP, w->target, IR_NIL);
         return;
@@ -287,13 +353,16 @@ static bool ranges(const struct t2_graph *g, struct jit_formed *d, uint32_t *nin
 
 static const char no_gain[] = "no loop and no call in it";
 static const char too_many[] = "tier 2: more blocks than it is good at";
+static const char unknown[] = "tier 2: where it jumps to is to be seen first";
 
 bool jit_t2_for_good(const char *why) { return why == no_gain || why == too_many; }
+bool jit_t2_not_yet(const char *why) { return why == unknown; }
 
 /* With loops in loops and many joins values may be moved about more than tier 1 does; floats gain
  * by far more than that, having no boxes inside. */
 static bool is_good_at(const struct t2_graph *g)
 {
+    bool guards = false;
     if (g->nblocks <= JIT_PARAM_t2_good || g->norder <= JIT_PARAM_t2_small ||
         (!g->cyclic && g->norder <= JIT_PARAM_t2_good_tree) ||
         g->j->cfg.tier2 == JIT_TIER2_ALWAYS)
@@ -303,11 +372,12 @@ static bool is_good_at(const struct t2_graph *g)
         for (unsigned i = b->first;; i = g->insn[i].next) {
             if (g->insn[i].floats)
                 return true;
+            guards |= g->insn[i].guard;
             if (i == b->last)
                 break;
         }
     }
-    return false;
+    return guards && g->norder <= JIT_PARAM_t2_good_guards;
 }
 
 /* Straight code and side exits are what tier 1 is as good at. */
@@ -330,6 +400,8 @@ static const char *form(struct jit *j, struct t2_graph *g, struct ir_func *f,
     const char *why = jit_t2_graph(g, pc);
     if (why)
         return why;
+    if (g->unknown && g->watch)
+        return unknown;
     if (!is_worth_it(g))
         return no_gain;
     bool good = is_good_at(g);
@@ -361,7 +433,7 @@ const char *jit_t2_form(struct jit *j, struct t2_graph *g, struct ir_func *f,
     const char *why = NULL;
     for (g->max_insns = T2_INSNS; g->max_insns >= T2_INSNS / 8; g->max_insns /= 2) {
         why = form(j, g, f, d, pc, mode);
-        if (!why || jit_t2_for_good(why) || g->ninsns < g->max_insns / 2)
+        if (!why || jit_t2_for_good(why) || jit_t2_not_yet(why) || g->ninsns < g->max_insns / 2)
             break;
     }
     return why;

@@ -12,6 +12,9 @@
  *             to behind the call. Of a function that calls what cannot be inlined,
  *             or is long, or is the one that calls, the ways without that are taken:
  *             half of the calls of a recursive function only return
+ *             An indirect jump or call is a chain of guards, one for each of its
+ *             usual targets (jit_t2_site.c) that can be inside: instructions of the
+ *             same address, each of which compares and leads on to the next
  *   blocks    from leader to leader
  *   prune     a loop's region is what can reach its head: the loop, whatever is in
  *             it, and nothing behind it. Seen from here a loop around it goes
@@ -85,6 +88,18 @@ static bool fallen_to(const struct t2_graph *g, uint64_t pc)
     return entered(g, pc) || jit_covered(g->j, pc);
 }
 
+/* Usual targets of the indirect jump or call at pc. */
+static unsigned targets_of(struct t2_graph *g, uint64_t pc, uint64_t target[JIT_PARAM_t2_targets])
+{
+    bool seen;
+    unsigned n;
+    if (!g->j->p->t2)
+        return 0;
+    n = jit_t2_targets(g->j->p->t2, jit_key(pc, g->mode), target, &seen);
+    g->unknown += !seen;
+    return n;
+}
+
 /* ---- inlining -------------------------------------------------------- */
 
 /* A function that is looked at: what is left to look at, and what was. */
@@ -104,6 +119,30 @@ static bool probe_push(const struct t2_graph *g, struct probe *p, uint64_t pc)
         return false;
     p->todo[p->ntodo++] = pc;
     return true;
+}
+
+/* Instructions of what is called at pc, mostly; 0: not to be inlined. */
+static unsigned probe_call(struct t2_graph *g, uint64_t pc, bool direct, uint64_t target,
+                           unsigned depth)
+{
+    uint64_t to[JIT_PARAM_t2_targets] = {target};
+    unsigned n = direct ? 1 : targets_of(g, pc, to), insns = 0;
+    for (unsigned k = 0; k < n; k++) {
+        const struct t2_probe *c = function_of(g, to[k], depth + 1);
+        if (c && c->insns && !c->partial)
+            insns += c->insns;
+    }
+    return insns;
+}
+
+static bool probe_jump(struct t2_graph *g, struct probe *p, uint64_t pc)
+{
+    uint64_t to[JIT_PARAM_t2_targets];
+    unsigned n = targets_of(g, pc, to);
+    for (unsigned k = 0; k < n; k++)
+        if (!probe_push(g, p, to[k]))
+            return false;
+    return n > 0;
 }
 
 /* Looks at straight code from pc on. False: it comes to what cannot be inlined. */
@@ -132,15 +171,15 @@ static bool probe_walk(struct t2_graph *g, struct probe *p, uint64_t pc, unsigne
             break;
         case IR_FLOW_JUMP:
             if (!direct)
-                return false;
+                return probe_jump(g, p, pc);
             pc = target;
             scratch_reset(g);
             continue;
         case IR_FLOW_CALL: {
-            const struct t2_probe *c = direct ? function_of(g, target, depth + 1) : NULL;
-            if (!c || !c->insns || c->partial)
+            unsigned insns = probe_call(g, pc, direct, target, depth);
+            if (!insns)
                 return false;
-            p->insns += c->insns;
+            p->insns += insns;
             scratch_reset(g);
             break;
         }
@@ -249,6 +288,32 @@ static bool has_effect(const struct ir_func *f)
     return false;
 }
 
+/* The usual targets of an indirect jump or call, each with a guard: i, and further ones. */
+static void guard(struct t2_graph *g, struct t2_insn *i)
+{
+    uint64_t to[JIT_PARAM_t2_targets], behind = i->pc + i->len;
+    const struct t2_insn first = *i;
+    unsigned n = has_effect(g->scratch) ? 0 : targets_of(g, i->pc, to);
+    for (unsigned k = 0; k < n; k++) {
+        unsigned callee = i->kind == IR_FLOW_CALL ? inlined(g, first.ctx, to[k], behind) : 0;
+        if ((i->kind == IR_FLOW_CALL && !callee) || !entered(g, to[k]))
+            continue;
+        if (i->guard) {
+            if (g->ninsns == g->max_insns)
+                return;
+            i->next = (uint16_t)g->ninsns;
+            i = &g->insn[g->ninsns++];
+            *i = first;
+            i->leader = true;
+        }
+        i->guard = true;
+        i->target = to[k];
+        i->callee = (uint16_t)callee;
+        i->taken = 0;
+        push_start(g, callee ? callee : i->ctx, to[k]);
+    }
+}
+
 /* What follows instruction i; true: the one behind it. Marks edges inside the
  * region by a value other than T2_NONE. */
 static bool follow(struct t2_graph *g, struct t2_insn *i)
@@ -269,10 +334,16 @@ static bool follow(struct t2_graph *g, struct t2_insn *i)
         if (i->direct) {
             i->taken = 0;
             push_start(g, i->ctx, i->target);
+        } else {
+            guard(g, i);
         }
         return false;
     case IR_FLOW_CALL:
-        i->callee = (uint16_t)(i->direct ? inlined(g, i->ctx, i->target, next) : 0);
+        if (!i->direct) {
+            guard(g, i);
+            return false;
+        }
+        i->callee = (uint16_t)inlined(g, i->ctx, i->target, next);
         if (i->callee) {
             i->taken = 0;
             push_start(g, i->callee, i->target);
@@ -318,7 +389,7 @@ static void resolve(struct t2_graph *g)
 {
     for (unsigned k = 0; k < g->ninsns; k++) {
         struct t2_insn *i = &g->insn[k];
-        if (i->next != T2_NONE)
+        if (i->next != T2_NONE && !i->guard)
             i->next = (uint16_t)find(g, i->ctx, i->pc + i->len);
         if (i->taken == T2_NONE)
             continue;
@@ -535,6 +606,7 @@ const char *jit_t2_graph(struct t2_graph *g, uint64_t pc)
 {
     g->ninsns = g->nblocks = g->norder = g->nstarts = g->nprobes = 0;
     g->nctxs = 1;
+    g->unknown = 0;
     g->ctx[0] = (struct t2_ctx){0};
     memset(g->hash, 0, sizeof g->hash);
     memset(&g->reader, 0, sizeof g->reader);

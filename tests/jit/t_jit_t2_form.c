@@ -2,9 +2,10 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * A guest of a few instructions, given as words: "add", "br N" (to instruction N if a
- * register is not 0), "jmp N", "call N", "ret", "ind" (an indirect jump), "trap", "zero"
- * (a register), "brz N" (a branch if that is not 0), "mode" (nothing behind it fits). What
- * the region at a place is made of is written as one word for each block, in order:
+ * register is not 0), "jmp N", "call N", "ret", "ind" (an indirect jump), "icall" (an
+ * indirect call), "trap", "zero" (a register), "brz N" (a branch if that is not 0), "mode"
+ * (nothing behind it fits). What the region at a place is made of is written as one word
+ * for each block, in order:
  *
  *     0-2:1,3    instructions 0 to 2; the blocks at place 1 and 3 of the list follow:
  *                falling through, taken; - is outside
@@ -65,7 +66,9 @@ static bool lift(struct ir_func *f, uint64_t pc, const uint8_t *code, size_t ava
         w->target = ir_op2(f, IR_AND, IR_I64, ir_get(f, RA), ir_ki(f, IR_I64, ~1ull));
         break;
     case 'i':
-        w->kind = IR_FLOW_JUMP;
+    case 'I':
+        w->kind = program[n].op == 'i' ? IR_FLOW_JUMP : IR_FLOW_CALL;
+        w->link_slot = program[n].op == 'i' ? -1 : RA;
         w->target = ir_get(f, TARGET);
         break;
     default:
@@ -113,7 +116,7 @@ static void assemble(const char *text)
 
         sscanf(text, " %7[a-z] %u%n", op, &to, &n);
         BASE_ASSERT(op[0] && length < MAX);
-        program[length].op = !strcmp(op, "brz") ? 'B' : op[0];
+        program[length].op = !strcmp(op, "brz") ? 'B' : !strcmp(op, "icall") ? 'I' : op[0];
         program[length++].to = to;
         text = strchr(text, ';') ? strchr(text, ';') + 1 : "";
     }
@@ -161,7 +164,7 @@ static bool valid(const struct ir_func *f, struct opt *opt, struct base_text *wh
 }
 
 static bool check(const char *name, const char *text, unsigned from, const char *executed,
-                  const char *want)
+                  const char *want, const char *seen)
 {
     const struct jit_config cfg = {.guest = &guest,
                                    .tier2 = executed ? JIT_TIER2_SYNC : JIT_TIER2_ALWAYS,
@@ -177,6 +180,9 @@ static bool check(const char *name, const char *text, unsigned from, const char 
     pthread_mutex_lock(&j->p->lock);
     for (int len; executed && sscanf(executed, " %u%n", &n, &len) == 1; executed += len)
         jit_translate(j, NULL, BASE + 4 * (uint64_t)n, JIT_CAME_LOOKUP);
+    unsigned to;
+    for (int len; seen && sscanf(seen, " %u:%u%n", &n, &to, &len) == 2; seen += len)
+        jit_t2_went(j->p->t2, BASE + 4 * (uint64_t)n, BASE + 4 * (uint64_t)to);
     struct t2_graph *g = &j->p->t2->graph;
     gave_up = jit_t2_form(j, g, j->p->t2->func, &formed, BASE + 4 * (uint64_t)from, 0);
     if (gave_up)
@@ -203,6 +209,7 @@ static const struct {
     unsigned from;
     const char *executed; /* heads of regions there are; NULL: everything was run */
     const char *want;
+    const char *seen; /* where indirect jumps and calls went: "from:to" */
 } cases[] = {
     {"a loop of one block", "add; br 0; trap", 0, NULL, "0-1:-,0"},
     {"code before and behind a loop is outside", "add; add; br 1; add; trap", 1, NULL, "1-2:-,0"},
@@ -247,6 +254,27 @@ static const struct {
      "0-3:-,0"},
     {"the same, of a branch inside", "zero; br 4; brz 0; br 0; trap", 0, "0",
      "0-2:1,0 3-3:-,0"},
+    {"an indirect jump that goes to one place", "ind; trap; add; br 0; trap", 0, NULL,
+     "0-0:-,1 2-3:-,0", "0:2"},
+    {"an indirect jump as in a switch: back to it", "ind; trap; add; jmp 0; add; jmp 0", 0, NULL,
+     "0-0:2,1 4-5:-,0 0-0:-,3 2-3:-,0", "0:4 0:2 0:4"},
+    {"an indirect call is inlined", "add; icall; br 0; trap; add; ret", 0, NULL,
+     "0-1:-,1 4-5@1:-,2 2-2:-,0", "1:4"},
+    {"an indirect call with two targets", "icall; br 0; trap; add; ret; zero; ret", 0, NULL,
+     "0-0:2,1 5-6@1:-,4 0-0:-,3 3-4@2:-,4 1-1:-,0", "0:5 0:5 0:3"},
+    {"one of which cannot be inlined", "icall; br 0; trap; add; ret; call 3; jmp 5", 0, NULL,
+     "0-0:-,1 3-4@1:-,2 1-1:-,0", "0:5 0:3"},
+    {"a function that calls indirectly", "call 3; br 0; trap; icall; ret; add; ret", 0, NULL,
+     "0-0:-,1 3-3@1:-,2 5-6@2:-,3 4-4@1:-,4 1-1:-,0", "3:5"},
+    {"a function that jumps indirectly", "call 3; br 0; trap; ind; trap; add; ret", 0, NULL,
+     "0-0:-,1 3-3@1:-,2 5-6@1:-,3 1-1:-,0", "3:5"},
+    {"an indirect call of itself", "icall; ret", 0, NULL, "0-0:-,-", "0:0"},
+    {"an indirect jump that was seen to go to its own place", "ind; trap", 0, NULL, "0-0:-,0",
+     "0:0"},
+    {"what goes to many places", "ind; add; add; add; add; add; add; add; add; add; jmp 0", 0, NULL,
+     "0-0:-,-", "0:1 0:2 0:3 0:4 0:5 0:6 0:7 0:8 0:9 0:9"},
+    {"never executed: no guard", "icall; br 0; trap; add; ret; zero; ret", 0, "0 1 5",
+     "0-0:-,1 5-6@1:-,2 1-1:-,0", "0:5 0:3"},
 };
 
 /* ---- tier 1 ends where tier 2 begins ----------------------------------- */
@@ -285,6 +313,6 @@ int main(void)
 
     for (unsigned i = 0; i < BASE_ARRAY_SIZE(cases); i++)
         failed += !check(cases[i].name, cases[i].text, cases[i].from, cases[i].executed,
-                         cases[i].want);
+                         cases[i].want, cases[i].seen);
     return failed != 0;
 }

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -91,6 +92,150 @@ static void rewritten(void)
     }
     check("a hot function that is rewritten", good);
     check("a hot loop that is rewritten", good_loop);
+}
+
+/* ---- functions called by pointers ------------------------------------ */
+
+typedef unsigned step(unsigned);
+
+static unsigned add_one(unsigned n) { return n + 1; }
+static unsigned mix(unsigned n) { return n * 5 ^ n >> 3; }
+static unsigned turn(unsigned n) { return n << 7 | n >> 25; }
+static unsigned less(unsigned n) { return n < 1000 ? n : n - 1000; }
+static unsigned odd(unsigned n) { return n & 1 ? n ^ 0x5a5a : n + 2; }
+
+static sigjmp_buf out;
+static volatile unsigned leave_at;
+static unsigned calls;
+
+/* Now and then it goes to where nobody who called it waits. */
+static unsigned jumps_out(unsigned n)
+{
+    if (++calls == leave_at)
+        siglongjmp(out, (int)calls);
+    return n + 3;
+}
+
+static step *volatile const steps[] = {add_one, mix, turn, less, odd};
+
+/* The table is read anew each time, so that nothing here is known to the compiler. */
+static unsigned __attribute__((noinline)) through(step *volatile *table, unsigned mask, unsigned n,
+                                                  unsigned rounds)
+{
+    for (unsigned i = 0; i < rounds; i++)
+        n = table[i & mask](n);
+    return n;
+}
+
+/* The same by a switch. */
+static unsigned __attribute__((noinline)) by_switch(const unsigned char *kind, unsigned mask,
+                                                    unsigned n, unsigned rounds)
+{
+    for (unsigned i = 0; i < rounds; i++) {
+        switch (kind[i & mask]) {
+        case 0: n = n + 1; break;
+        case 1: n = n * 5 ^ n >> 3; break;
+        case 2: n = n << 7 | n >> 25; break;
+        case 3: n = n < 1000 ? n : n - 1000; break;
+        case 4: n = n & 1 ? n ^ 0x5a5a : n + 2; break;
+        default: n = ~n; break;
+        }
+    }
+    return n;
+}
+
+/* Of the five functions others are called in each phase: the code was made for those before. */
+static void phases(void)
+{
+    step *volatile table[8];
+    unsigned char kind[8];
+    int good = 1;
+
+    for (unsigned phase = 0; phase < 40; phase++) {
+        unsigned n = phase, m = phase;
+        for (unsigned i = 0; i < 8; i++) {
+            kind[i] = (unsigned char)((phase / 8 + i * (phase % 8) / 3) % 5);
+            table[i] = steps[kind[i]];
+        }
+        n = through(table, 7, n, 9000);
+        good &= by_switch(kind, 7, m, 9000) == n;
+        for (unsigned i = 0; i < 9000; i++) /* by a way of its own */
+            m = kind[i & 7] == 0   ? m + 1
+                : kind[i & 7] == 1 ? m * 5 ^ m >> 3
+                : kind[i & 7] == 2 ? m << 7 | m >> 25
+                : kind[i & 7] == 3 ? less(m)
+                                   : odd(m);
+        good &= m == n;
+    }
+    check("pointers to functions that change in phases", good);
+}
+
+static void jumped_out(void)
+{
+    step *volatile table[2] = {jumps_out, add_one};
+    int good = 1;
+
+    for (volatile unsigned k = 1; k < 60; k++) {
+        calls = 0;
+        leave_at = k * 97;
+        int at = sigsetjmp(out, 0);
+        if (!at) {
+            through(table, 1, 0, 20000);
+            good = 0;
+        }
+        good &= (unsigned)at == k * 97;
+    }
+    leave_at = 0;
+    calls = 0;
+    good &= through(table, 1, 0, 20000) == 40000 && calls == 10000;
+    check("a longjmp out of a function called by a pointer", good);
+}
+
+/* ---- code that is rewritten while it is called ------------------------- */
+
+static void *rewritten_code;
+static unsigned rewritten_at, number;
+
+/* The function that the next round calls is another one then. */
+static unsigned rewrites(unsigned n)
+{
+    if (++calls % rewritten_at == 0)
+        write_function(rewritten_code, ++number);
+    return n;
+}
+
+static unsigned __attribute__((noinline)) beside(step *volatile *table, unsigned rounds)
+{
+    unsigned total = 0;
+
+    for (unsigned i = 0; i < rounds; i++) {
+        total += table[0](i);
+        total = total * 3 + table[1](0);
+    }
+    return total;
+}
+
+static void rewritten_inside(void)
+{
+    step *volatile table[2] = {rewrites, NULL};
+    int good = 1;
+
+    rewritten_code = new_code();
+    table[1] = (step *)rewritten_code;
+    for (unsigned k = 0; k < 30; k++) {
+        unsigned want = 0, is = k;
+        rewritten_at = 400 + 37 * k;
+        calls = 0;
+        number = k;
+        write_function(rewritten_code, k);
+        for (unsigned i = 0; i < 5000; i++) {
+            want += i;
+            is += (i + 1) % rewritten_at == 0;
+            want = want * 3 + is;
+        }
+        good &= beside(table, 5000) == want;
+    }
+    check("a function rewritten by another of the same loop", good);
 }
 
 /* ---- forks ----------------------------------------------------------- */
@@ -232,6 +377,33 @@ static void prompt(void)
     clock_gettime(CLOCK_MONOTONIC, &to);
     sink = (unsigned)n;
     check("signals come through to a tight loop", to.tv_sec - from.tv_sec < 5);
+}
+
+/* Loops whose functions are called by pointers are interrupted like others, and left by a
+ * handler too. */
+static void on_leave(int sig)
+{
+    (void)sig;
+    siglongjmp(out, 1);
+}
+
+static void signalled(void)
+{
+    step *volatile table[2] = {add_one, odd};
+    struct itimerval once = {{0, 0}, {0, 3000}};
+    volatile unsigned left = 0;
+
+    signal(SIGALRM, on_leave);
+    for (volatile unsigned k = 0; k < 20; k++) {
+        if (sigsetjmp(out, 1)) {
+            left++;
+            continue;
+        }
+        setitimer(ITIMER_REAL, &once, NULL);
+        for (;;)
+            sink = through(table, 1, sink, 1u << 30);
+    }
+    check("a handler leaves a loop that calls by pointers", left == 20);
 }
 
 /* ---- a thread that the program does not know of ------------------------ */
@@ -384,6 +556,10 @@ int main(void)
     alone();
     shown();
     rewritten();
+    phases();
+    jumped_out();
+    rewritten_inside();
+    signalled();
     forks();
     threads();
     storm();
