@@ -106,11 +106,54 @@ static inline void ir_fold_address(struct ir_func *f, ir_ref *a, uint32_t *disp)
     *disp = (uint32_t)sum;
 }
 
+enum { IR_LOOK_BACK = 24 }; /* instructions, for the stores that a load meets */
+
+/* The 32 bits that were just stored at a + disp, or IR_NIL: by one store, none since that could
+ * have changed them, and no load: what that sees may be newer (RVWMO, rule 12), and so must be
+ * what is loaded now. */
+static ir_ref ir_stored_word(struct ir_func *f, ir_ref a, int64_t disp)
+{
+    for (ir_ref r = f->nins; r-- > IR_BIAS && f->nins - r <= IR_LOOK_BACK;) {
+        const struct ir_ins *i = &f->ins[r];
+        unsigned cls = ir_ops[i->op].cls;
+        int64_t at = (int32_t)i->b;
+
+        if (i->op == IR_BLOCK || i->op == IR_POLL || (cls == IR_CLASS_E && i->op != IR_IMARK) ||
+            (cls == IR_CLASS_L && i->op != IR_GET))
+            return IR_NIL;
+        if (i->op != IR_ST) continue;
+        if (i->a != a || i->aux) return IR_NIL;
+        if (at == disp && ir_ty(f, i->c) == IR_I32) return i->c;
+        if (at == disp && ir_ty(f, i->c) == IR_F32) return ir_op1(f, IR_BITCAST, IR_I32, i->c);
+        if (at < disp + 4 && disp < at + 8) return IR_NIL;
+    }
+    return IR_NIL;
+}
+
+/* A load of 64 bits that have just been stored in two halves, as gcc puts a structure of floats
+ * together that is passed in integer registers: out of what was stored. A processor forwards one
+ * store to a load, and waits if there are two. */
+static ir_ref ir_emit_ld_halves(struct ir_func *f, ir_ref a, uint32_t disp)
+{
+    int64_t at = (int32_t)disp;
+    ir_ref lo, hi;
+
+    if (f->nins - f->last_mem > IR_LOOK_BACK || f->last_mem < IR_BIAS || at + 4 > INT32_MAX)
+        return IR_NIL;
+    if (f->ins[f->last_mem].op != IR_ST || f->ins[f->last_mem].a != a) return IR_NIL;
+    lo = ir_stored_word(f, a, at);
+    hi = lo ? ir_stored_word(f, a, at + 4) : IR_NIL;
+    if (!hi) return IR_NIL;
+    hi = ir_op2(f, IR_SHL, IR_I64, ir_op1(f, IR_ZEXT, IR_I64, hi), ir_ki(f, IR_I64, 32));
+    return ir_op2(f, IR_OR, IR_I64, hi, ir_op1(f, IR_ZEXT, IR_I64, lo));
+}
+
 static ir_ref ir_emit_ld(struct ir_func *f, uint32_t head, ir_ref a, uint32_t disp)
 {
     ir_ref r;
 
     ir_fold_address(f, &a, &disp);
+    if (head == ir_head(IR_LD, IR_I64, 0) && (r = ir_emit_ld_halves(f, a, disp))) return r;
     if (base_likely(!(head >> 16 & IR_SEQ_CST))) return ir_cse(f, head, a, disp, 0, f->last_mem);
     r = ir_append(f, head, a, disp, 0);
     f->last_mem = r + 1; /* nothing before an acquire is as good as after it */
