@@ -69,6 +69,8 @@ enum {
     JIT_STATE_MAX = 768,
     JIT_STATE_BIAS = 128,    /* the state register points here into the state */
     JIT_LOOKUP_BITS = 12,
+    JIT_VICTIM_BITS = 9,
+    JIT_VICTIM_SHIFT = 12,   /* key bits that are mixed into the index of a victim */
     JIT_HOT_BITS = 10,       /* counters of loops and entries, for tier 2 */
     JIT_QUIET = 1 << 16,     /* places known to need none */
     JIT_SPILLS = 250,
@@ -112,6 +114,7 @@ struct jit_vcpu {
     _Alignas(16) uint64_t host_const[16][2]; /* the host's, see vcpu_init */
     struct jit_regs regs;     /* dump of the deopt stub and of slow calls */
     struct jit_lookup lookup[1 << JIT_LOOKUP_BITS];
+    struct jit_lookup victim[1 << JIT_VICTIM_BITS]; /* what has lost its place there to another */
     uint32_t hot[1 << JIT_HOT_BITS]; /* counted down by exits of tier 2, see jit_hot_at */
     /* what only C touches */
     struct jit *jit;

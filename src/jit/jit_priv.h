@@ -144,6 +144,17 @@ static inline struct jit_maps jit_maps_of(const struct jit_region *r)
 }
 enum { JIT_NO_EXIT = 0xffffffffu };
 
+/* Where indirect jumps to key look first, and where their stub does then: of two hot targets that
+ * have one place in the first, one is in the other. */
+static inline struct jit_lookup *jit_lookup_of(struct jit_vcpu *v, uint64_t key)
+{
+    return &v->lookup[(key >> 1) & ((1u << JIT_LOOKUP_BITS) - 1)];
+}
+static inline struct jit_lookup *jit_victim_of(struct jit_vcpu *v, uint64_t key)
+{
+    return &v->victim[((key ^ key >> JIT_VICTIM_SHIFT) >> 1) & ((1u << JIT_VICTIM_BITS) - 1)];
+}
+
 /* An exit of a region (numbers up from 0, exit_id in generated code). Addresses
  * are offsets in the code cache. */
 struct jit_exit {

@@ -282,9 +282,10 @@ static void forget(struct jit *j, struct jit_region *r)
     atomic_store(&r->dead, true);
     atomic_thread_fence(memory_order_seq_cst);
     for (struct jit_vcpu *v = p->vcpus; v; v = v->next) {
-        struct jit_lookup *e = &v->lookup[(r->key >> 1) & ((1u << JIT_LOOKUP_BITS) - 1)];
-        if (__atomic_load_n(&e->key, __ATOMIC_SEQ_CST) == r->key)
-            __atomic_store_n(&e->key, 1, __ATOMIC_SEQ_CST);
+        struct jit_lookup *e[] = {jit_lookup_of(v, r->key), jit_victim_of(v, r->key)};
+        for (unsigned n = 0; n < 2; n++)
+            if (__atomic_load_n(&e[n]->key, __ATOMIC_SEQ_CST) == r->key)
+                __atomic_store_n(&e[n]->key, 1, __ATOMIC_SEQ_CST);
     }
     jit_unlink(j, r);
 }
@@ -432,7 +433,8 @@ void jit_code_changed(struct jit *j, uint64_t start, uint64_t len)
 static void clear_lookup(struct jit_vcpu *v)
 {
     memset(v->lookup, 0, sizeof v->lookup);
-    v->lookup[0].key = 1; /* key 0 is that of a null function pointer */
+    memset(v->victim, 0, sizeof v->victim);
+    v->lookup[0].key = v->victim[0].key = 1; /* key 0 is that of a null function pointer */
 }
 
 void jit_flush(struct jit *j, struct jit_vcpu *self)

@@ -274,11 +274,27 @@ static struct jit_region *acquire(struct jit_vcpu *v, uint64_t key, uint32_t fro
     return r;
 }
 
+/* What was at a place in the lookup table and makes room. It may be forgotten meanwhile. */
+static void keep_victim(struct jit_vcpu *v, struct jit_lookup old)
+{
+    if (old.key < 2) /* nothing */
+        return;
+    struct jit_lookup *e = jit_victim_of(v, old.key);
+    e->code = old.code;
+    __atomic_store_n(&e->key, old.key, __ATOMIC_SEQ_CST);
+    atomic_thread_fence(memory_order_seq_cst);
+    const struct jit_region *r = jit_find(v->jit->p, old.key);
+    if (!r || r->code != old.code || atomic_load(&((struct jit_region *)r)->dead))
+        __atomic_store_n(&e->key, 1, __ATOMIC_SEQ_CST);
+}
+
 static void fill_lookup(struct jit_vcpu *v, const struct jit_region *r)
 {
-    struct jit_lookup *e = &v->lookup[(r->key >> 1) & ((1u << JIT_LOOKUP_BITS) - 1)];
+    struct jit_lookup *e = jit_lookup_of(v, r->key);
     if (!r->code || v->jit->cfg.lockstep)
         return;
+    if (e->key != r->key)
+        keep_victim(v, *e);
     e->code = r->code;
     __atomic_store_n(&e->key, r->key, __ATOMIC_SEQ_CST);
     atomic_thread_fence(memory_order_seq_cst);
@@ -654,7 +670,7 @@ static const void *behind_call(struct jit_vcpu *v)
 {
     struct jit *j = v->jit;
     uint64_t key = jit_key(*jit_pc_of(v), jit_mode_of(v));
-    const struct jit_lookup *l = &v->lookup[(key >> 1) & ((1u << JIT_LOOKUP_BITS) - 1)];
+    const struct jit_lookup *l = jit_lookup_of(v, key);
     if (base_unlikely(v->poll))
         return next_code(v, GO_ON, JIT_NO_EXIT);
     jit_code_begin(v);

@@ -155,7 +155,7 @@ struct jit_vcpu *jit_vcpu_new(struct jit *j)
     }
     struct jit_vcpu *v = &t->v;
     v->jit = j;
-    v->lookup[0].key = 1;
+    v->lookup[0].key = v->victim[0].key = 1;
     if (j->p->compiles && !make_shadow(v)) {
         base_error("no memory for a shadow stack: %s", strerror(errno));
         munmap(t, sizeof *t);

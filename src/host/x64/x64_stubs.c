@@ -210,27 +210,44 @@ static void stub_exit(struct writer *w)
     go_on_or_leave(w);
 }
 
-static void stub_indirect(struct writer *w)
+/* The jne at site leads to what is written next. */
+static void jne_here(struct writer *w, uint8_t *site)
 {
-    size_t table = offsetof(struct jit_vcpu, lookup);
+    int32_t rel = (int32_t)(w->rw - (site + 6));
+
+    memcpy(site + 2, &rel, 4);
+}
+
+/* Jumps to the code of the key in rax if it is at index rcx / 2 of the table; else the jne
+ * returned is taken. */
+static uint8_t *jump_by_table(struct writer *w, size_t table)
+{
     struct x64_mem key = field(table + offsetof(struct jit_lookup, key));
     struct x64_mem code = field(table + offsetof(struct jit_lookup, code));
     key.index = code.index = RCX;
     key.scale = code.scale = 3;
+    I(x64_rm(O, 0x39, 1, RAX, key)); /* cmp [key], rax */
+    uint8_t *missed = w->rw;
+    rel32(w, 0x0f85, w->rx);
+    I(x64_rm(O, 0xff, 0, 4, code)); /* jmp [code] */
+    return missed;
+}
+
+static void stub_indirect(struct writer *w)
+{
     I(x64_mov(O, 0, RCX, RAX));
     I(x64_alu_ri(O, ALU_AND, 0, RCX, ((1 << JIT_LOOKUP_BITS) - 1) << 1));
     I(x64_alu_mi(O, ALU_CMP, 0, V(poll), 0));
     uint8_t *polled = w->rw;
     rel32(w, 0x0f85, w->rx);
-    I(x64_rm(O, 0x39, 1, RAX, key)); /* cmp [key], rax */
-    uint8_t *missed = w->rw;
-    rel32(w, 0x0f85, w->rx);
-    I(x64_rm(O, 0xff, 0, 4, code)); /* jmp [code] */
-    uint8_t *sites[] = {polled, missed};
-    for (unsigned i = 0; i < 2; i++) {
-        int32_t rel = (int32_t)(w->rw - (sites[i] + 6));
-        memcpy(sites[i] + 2, &rel, 4);
-    }
+    jne_here(w, jump_by_table(w, offsetof(struct jit_vcpu, lookup)));
+    I(x64_mov(O, 1, RCX, RAX));
+    I(x64_shift_i(O, SH_SHR, 1, RCX, JIT_VICTIM_SHIFT));
+    I(x64_alu_rr(O, ALU_XOR, 1, RCX, RAX));
+    I(x64_alu_ri(O, ALU_AND, 0, RCX, ((1 << JIT_VICTIM_BITS) - 1) << 1));
+    uint8_t *missed = jump_by_table(w, offsetof(struct jit_vcpu, victim));
+    jne_here(w, polled);
+    jne_here(w, missed);
     store64(w, V(exit_arg), RAX);
     I(x64_mov_mi(O, 0, V(exit_id), JIT_EXIT_MISS));
     jmp(w, w->j->stub[JIT_STUB_EXIT]);
