@@ -464,7 +464,9 @@ void jit_rewind_call(struct jit *j, void *ucontext);
 /* Guest code in [start, start + len) is gone or may have changed (munmap,
  * mprotect, mmap over it): regions there are unlinked and forgotten. */
 void jit_invalidate(struct jit *j, uint64_t start, uint64_t len);
-/* fence.i: forgets regions in [start, start+len) whose bytes changed. */
+/* fence.i: forgets regions in [start, start+len) whose bytes changed. Unless that is everything (a
+ * fence.i is for its own hart) no other vCPU executes what was there when it returns. The caller's
+ * is not in code. */
 void jit_code_changed(struct jit *j, uint64_t start, uint64_t len);
 
 /* ---- stored translations (jit_store.h) --------------------------------- */

@@ -257,6 +257,7 @@ struct jit_priv {
     bool fences;             /* setting in_code needs a fence: see above */
     bool short_calls;        /* jit_next may act on system calls by next_call */
     struct jit_vcpu *vcpus;
+    uint64_t invalidated2;   /* regions of tier 2 whose code has changed */
     struct ir_func *func;    /* the former's */
     struct ir_func *single;  /* forced exits: one instruction */
     struct jit_formed formed;

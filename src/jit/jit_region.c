@@ -295,8 +295,10 @@ static void invalidate(struct jit *j, struct jit_region *r)
 {
     forget(j, r);
     j->stats.invalidated++;
-    if (r->tier == 2) /* what comes in its place may become hot */
+    if (r->tier == 2) { /* what comes in its place may become hot */
         memset(j->quiet, 0, sizeof j->quiet);
+        j->p->invalidated2++;
+    }
 }
 
 void jit_replace(struct jit *j, struct jit_region *old) { forget(j, old); }
@@ -405,12 +407,51 @@ void jit_invalidate(struct jit *j, uint64_t start, uint64_t len)
     pthread_mutex_unlock(&j->p->lock);
 }
 
+/* ---- other vCPUs ------------------------------------------------------ */
+
+/* All but self leave code, and stay outside until let_in (lock held). */
+static void drive_out(struct jit *j, const struct jit_vcpu *self)
+{
+    struct jit_priv *p = j->p;
+    atomic_store(&p->flush_pending, 1);
+    for (struct jit_vcpu *v = p->vcpus; v; v = v->next)
+        __atomic_fetch_add(&v->flushes, 1, __ATOMIC_SEQ_CST);
+    jit_order_others(j);
+    /* Who is outside now will see that before going in. */
+    for (struct jit_vcpu *v = p->vcpus; v; v = v->next)
+        if (v != self && __atomic_load_n(&v->in_code, __ATOMIC_SEQ_CST))
+            __atomic_fetch_or(&v->poll, 2, __ATOMIC_SEQ_CST);
+    for (struct jit_vcpu *v = p->vcpus; v; v = v->next)
+        while (v != self && __atomic_load_n(&v->in_code, __ATOMIC_SEQ_CST)) {
+            v->ticks = 0; /* again and again: v may be in the middle of counting them */
+            sched_yield();
+        }
+}
+
+static void let_in(struct jit *j)
+{
+    for (struct jit_vcpu *v = j->p->vcpus; v; v = v->next) {
+        __atomic_fetch_add(&v->flushes, 1, __ATOMIC_SEQ_CST);
+        __atomic_fetch_and(&v->poll, ~2u, __ATOMIC_SEQ_CST);
+    }
+    atomic_store(&j->p->flush_pending, 0);
+}
+
+/* ---- code that changes ------------------------------------------------ */
+
+/* Who is in a region of tier 2 would go on in code that it has inside, until it polls: others that
+ * learn of the change before that would see it undone. */
 void jit_code_changed(struct jit *j, uint64_t start, uint64_t len)
 {
     struct jit_priv *p = j->p;
     pthread_mutex_lock(&p->lock);
     if (len != UINT64_MAX) {
+        uint64_t before = p->invalidated2;
         forget_range(j, start, len, true);
+        if (p->invalidated2 != before && p->vcpus && p->vcpus->next) {
+            drive_out(j, jit_current);
+            let_in(j);
+        }
     } else { /* everything: what could not be written has not changed */
         size_t keep = 0;
         jit_t2_forget(j, 0, UINT64_MAX, true);
@@ -440,26 +481,12 @@ static void clear_lookup(struct jit_vcpu *v)
 void jit_flush(struct jit *j, struct jit_vcpu *self)
 {
     struct jit_priv *p = j->p;
-    atomic_store(&p->flush_pending, 1);
-    for (struct jit_vcpu *v = p->vcpus; v; v = v->next)
-        __atomic_fetch_add(&v->flushes, 1, __ATOMIC_SEQ_CST);
-    jit_order_others(j);
-    /* Who is outside now will see that before going in. */
-    for (struct jit_vcpu *v = p->vcpus; v; v = v->next)
-        if (v != self && __atomic_load_n(&v->in_code, __ATOMIC_SEQ_CST))
-            __atomic_fetch_or(&v->poll, 2, __ATOMIC_SEQ_CST);
-    for (struct jit_vcpu *v = p->vcpus; v; v = v->next)
-        while (v != self && __atomic_load_n(&v->in_code, __ATOMIC_SEQ_CST)) {
-            v->ticks = 0; /* again and again: v may be in the middle of counting them */
-            sched_yield();
-        }
+    drive_out(j, self);
     atomic_fetch_add(&p->flush_count, 1);
     for (struct jit_vcpu *v = p->vcpus; v; v = v->next) {
         clear_lookup(v);
         v->shadow_sp = v->shadow_top;
         v->flush_seen = p->flush_count;
-        __atomic_fetch_add(&v->flushes, 1, __ATOMIC_SEQ_CST);
-        __atomic_fetch_and(&v->poll, ~2u, __ATOMIC_SEQ_CST);
     }
     struct jit_bucket_table *t = p->hash;
     memset((void *)t->bucket, 0, (t->mask + 1) * sizeof t->bucket[0]);
@@ -476,5 +503,5 @@ void jit_flush(struct jit *j, struct jit_vcpu *self)
     jit_t2_flushed(j);
     memset(p->heads, 0, sizeof p->heads);
     p->any_head = false;
-    atomic_store(&p->flush_pending, 0);
+    let_in(j);
 }

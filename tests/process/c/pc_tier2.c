@@ -351,6 +351,47 @@ static void storm(void)
     check("threads that rewrite code beside hot loops", bad == 0);
 }
 
+/* One function that a thread changes while another, in a hot loop around it, looks what it was told
+ * of last: it must not find an older one. */
+enum { TELLS = 1500 };
+static void *told_code;
+static atomic_uint told;
+
+static void *teller(void *arg)
+{
+    (void)arg;
+    for (unsigned n = 1; n <= TELLS; n++) {
+#ifdef __riscv
+        *(volatile uint32_t *)told_code = 0x00000513 | n << 20; /* li a0, n */
+#else
+        *(volatile uint64_t *)told_code = 0xc300000000b8 | (uint64_t)n << 8;
+#endif
+        __builtin___clear_cache((char *)told_code, (char *)told_code + 8);
+        told = n;
+        for (volatile unsigned wait = 0; wait < 3000; wait++)
+            ;
+    }
+    return NULL;
+}
+
+static void __attribute__((noinline)) no_older_code(void)
+{
+    function *f;
+    pthread_t t;
+    unsigned bad = 0, n = 0;
+
+    told_code = new_code();
+    write_function(told_code, 0);
+    f = (function *)told_code;
+    pthread_create(&t, NULL, teller, NULL);
+    while (n < TELLS) {
+        n = told;
+        bad += f() < n;
+    }
+    pthread_join(t, NULL);
+    check("no code is older than what was told of it", bad == 0);
+}
+
 /* ---- signals --------------------------------------------------------- */
 
 static volatile sig_atomic_t ticks;
@@ -563,6 +604,7 @@ int main(void)
     forks();
     threads();
     storm();
+    no_older_code();
     prompt();
     return check_end();
 }
