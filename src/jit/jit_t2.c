@@ -117,7 +117,6 @@ bool jit_t2_compile(struct jit *j, struct jit_t2_job *job)
     c->most_spills = job->formed.doubtful ? JIT_PARAM_t2_spills : 0;
     bool good = !c->gave_up && j->host->compile2(j, &t->scratch, t->out, c) == 0;
     j->stats.t2_code_ns += base_thread_cpu_ns() - formed;
-    job->ns = base_thread_cpu_ns() - start;
     j->stats.t2_timed += job->ir->nguest;
     return good;
 }
@@ -173,7 +172,6 @@ void jit_t2_finish(struct jit *j, struct jit_t2_job *job, bool good)
     k->pending = false;
     if (!good) {
         give_up(j, t->code.gave_up);
-        t->useless_ns += job->ns;
         if (job->formed.doubtful)
             k->tries = JIT_PARAM_t2_tries;
     } else if (job->dead) {

@@ -133,7 +133,6 @@ struct jit_t2_job {
     uint64_t key;
     struct ir_func *ir;   /* from jit_ir_copy */
     struct jit_formed formed;
-    uint64_t ns;          /* that compiling it took */
     uint32_t number;      /* from 1, in the order they were asked for */
     bool dead;            /* its code has changed: not to be installed */
     bool sampled;         /* the guest was at the region's head when it was formed: */
