@@ -56,6 +56,7 @@
     PARAM(t2_targets, 8, "tier 2: targets of an indirect jump or call that are inside") \
     PARAM(t2_rare, 32, "tier 2: what is a smaller part than one in so many is none of them") \
     PARAM(t2_sure, 12, "tier 2: how often an indirect jump is seen until it is known")       \
+    PARAM(t2_fade, 16, "tier 2: what it weighs less when guards miss")          \
     PARAM(t2_unusual, 8, "tier 2: part of all that may go elsewhere")           \
     PARAM(t2_compared, 3, "tier 2: targets that an indirect jump is compared with, on average") \
     PARAM(t2_watch, 300, "tier 2: instructions followed to see where indirect jumps go") \
@@ -481,6 +482,8 @@ void jit_t2_watched(struct jit_vcpu *v, const struct jit_went *went, unsigned n,
 /* An exit to target of the tier-2 region of key was taken often: makes the region anew
  * if target will then be inside. Returns how often until it is asked for again. */
 uint32_t jit_t2_exit_hot(struct jit_vcpu *v, uint64_t key, uint64_t target);
+/* Is that exit a guard's that missed? Then the vCPU is to be followed first. */
+bool jit_t2_missed(struct jit_vcpu *v, uint64_t key, uint64_t target);
 /* With the lock: guest code has changed, everything was flushed. */
 void jit_t2_forget(struct jit *j, uint64_t start, uint64_t len, bool changed_only);
 void jit_t2_flushed(struct jit *j);

@@ -501,7 +501,7 @@ uint64_t jit_exit_pc(struct jit_vcpu *v)
 }
 
 /* An exit of tier 2 that was taken often. */
-static void after_hot_exit(struct jit_vcpu *v, const struct jit_exit *e)
+static int after_hot_exit(struct jit_vcpu *v, const struct jit_exit *e)
 {
     struct jit *j = v->jit;
     const struct jit_region *r =
@@ -510,7 +510,9 @@ static void after_hot_exit(struct jit_vcpu *v, const struct jit_exit *e)
     uint32_t *counter = &v->hot[e->counter - 1];
     j->stats.exits_hot++;
     jit_code_end(v);
+    int stop = jit_t2_missed(v, key, target) ? watch(v) : GO_ON;
     *counter = at_most(jit_t2_exit_hot(v, key, target));
+    return stop;
 }
 
 /* A host fault in code, which was abandoned. */
@@ -547,9 +549,8 @@ static int after_code(struct jit_vcpu *v, uint32_t *from)
         return stop_trap(v, e->trap, e->info);
     j->stats.exits_direct++;
     if (base_unlikely(e->counter && (int32_t)v->hot[e->counter - 1] < 0))
-        after_hot_exit(v, e); /* and what e says may be gone */
-    else
-        *from = v->exit_id;
+        return after_hot_exit(v, e); /* and what e says may be gone */
+    *from = v->exit_id;
     return GO_ON;
 }
 

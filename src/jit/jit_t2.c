@@ -439,22 +439,45 @@ void jit_t2_watched(struct jit_vcpu *v, const struct jit_went *went, unsigned n,
     pthread_mutex_unlock(&j->p->lock);
 }
 
+/* May a region be made in the place of r, k's, now? */
+static bool may_renew(const struct jit *j, const struct jit_t2_key *k, const struct jit_region *r)
+{
+    return r && r->tier == 2 && k->stays < JIT_PARAM_t2_tries && k->tries < JIT_PARAM_t2_tries &&
+           !jit_t2_dry(j->p->t2);
+}
+
+static bool too_busy(const struct jit *j, const struct jit_t2_key *k)
+{
+    return k->pending || j->p->t2->njobs >= JIT_PARAM_t2_queue || spent(j, hotness(j->p->t2, k));
+}
+
+bool jit_t2_missed(struct jit_vcpu *v, uint64_t key, uint64_t target)
+{
+    struct jit *j = v->jit;
+    pthread_mutex_lock(&j->p->lock);
+    const struct jit_t2_key *k = key_of(j->p->t2, key);
+    bool missed = may_renew(j, k, jit_find(j->p, key)) && !too_busy(j, k) &&
+                  jit_t2_fade(j->p->t2, target);
+    pthread_mutex_unlock(&j->p->lock);
+    return missed;
+}
+
 uint32_t jit_t2_exit_hot(struct jit_vcpu *v, uint64_t key, uint64_t target)
 {
     struct jit *j = v->jit;
     pthread_mutex_lock(&j->p->lock);
     struct jit_t2_key *k = key_of(j->p->t2, key);
-    const struct jit_region *r = jit_find(j->p, key);
+    struct jit_region *r = jit_find(j->p, key);
     const char *why = NULL;
     uint32_t n = NEVER;
-    if (k->pending || j->p->t2->njobs >= JIT_PARAM_t2_queue ||
-        spent(j, hotness(j->p->t2, k)))
+    if (too_busy(j, k))
         n = SOON;
-    else if (r && r->tier == 2 && k->stays < JIT_PARAM_t2_tries &&
-             k->tries < JIT_PARAM_t2_tries && !jit_t2_dry(j->p->t2))
+    else if (may_renew(j, k, r))
         why = request(v, k, jit_pc_of_key(target));
     if (why)
         jit_gave_up(j, 2, why);
+    if (why && jit_t2_fade(j->p->t2, target)) /* guards that always miss are worse than none */
+        jit_replace(j, r);
     pthread_mutex_unlock(&j->p->lock);
     return n;
 }

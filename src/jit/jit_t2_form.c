@@ -13,8 +13,10 @@
  * and otherwise leaves by EXIT.
  *
  * A guard of an indirect jump or call compares the target with one of the usual ones;
- * where it is none of them the region is left as by the instruction itself. Each guard
- * reads the target anew, for it is a block of its own.
+ * where it is none of them tier 1 does the instruction: a side exit, which counts, so that
+ * the region is made anew with other targets. (At the head, where that would lead back here,
+ * the region is left as by the instruction.) Each guard reads the target anew, for it is a
+ * block of its own.
  *
  * Of a function that is inlined in part some ways leave the region in its middle. They
  * do by EXIT.call, as if it were called there: the host's stack of calls then has the
@@ -153,6 +155,13 @@ static void end_guard(struct t2_form *m, const struct t2_block *b, const struct 
     struct ir_func *f = m->f;
     ir_ref same = goes_to(m, w->target, i->target), r;
     if (ir_is_const(same) && ir_kval(f, same)) {
+        if (w->link_slot >= 0)
+            ir_put(f, (unsigned)w->link_slot, ir_kaddr(f, i->pc + i->len));
+        jump(m, b->succ[1]);
+        return;
+    }
+    if (b->succ[0] == T2_NONE && i->pc != m->g->insn[0].pc) {
+        side(m, ir_op2(f, IR_XOR, IR_I1, same, ir_ki(f, IR_I1, 1)), i->pc);
         if (w->link_slot >= 0)
             ir_put(f, (unsigned)w->link_slot, ir_kaddr(f, i->pc + i->len));
         jump(m, b->succ[1]);

@@ -12,6 +12,10 @@
  * that what goes elsewhere, or is other code by then, leaves it. Nothing has to
  * be forgotten when guest code changes.
  *
+ * Code that is in the middle of what is done often goes elsewhere after a while. Then guards
+ * miss, which counts as a side exit does: what is known fades, the vCPU is followed from there
+ * once more, and the region made anew.
+ *
  * A table of fixed size: a place whose neighbourhood is full takes another's.
  */
 #include "jit/jit_t2.h"
@@ -38,8 +42,12 @@ void jit_t2_went(struct jit_t2 *t, uint64_t key, uint64_t pc)
     s->all++;
     for (i = 0; i < s->ntargets && s->target[i].pc != pc; i++)
         ;
-    if (i == JIT_PARAM_t2_targets) /* of many: the first stay, and are the more usual ones */
-        return;
+    if (i == JIT_PARAM_t2_targets) { /* of many: the more usual ones stay */
+        if (s->target[--i].count > 1)
+            return;
+        s->all--;
+        s->target[i] = (struct jit_t2_target){pc, 0};
+    }
     if (i == s->ntargets)
         s->target[s->ntargets++] = (struct jit_t2_target){pc, 0};
     s->target[i].count++;
@@ -48,6 +56,19 @@ void jit_t2_went(struct jit_t2 *t, uint64_t key, uint64_t pc)
         s->target[i - 1] = s->target[i];
         s->target[i] = less;
     }
+}
+
+bool jit_t2_fade(struct jit_t2 *t, uint64_t key)
+{
+    struct jit_t2_site *s = slot(t, key);
+    if (s->key != key)
+        return false;
+    s->all = 0;
+    for (unsigned i = 0; i < s->ntargets; i++) { /* none is forgotten: it may come back */
+        s->target[i].count = s->target[i].count / JIT_PARAM_t2_fade + 1;
+        s->all += s->target[i].count;
+    }
+    return true;
 }
 
 unsigned jit_t2_targets(struct jit_t2 *t, uint64_t key, uint64_t pc[JIT_PARAM_t2_targets],
