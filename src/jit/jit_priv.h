@@ -58,7 +58,8 @@
     PARAM(t2_sure, 12, "tier 2: how often an indirect jump is seen until it is known")       \
     PARAM(t2_fade, 16, "tier 2: what it weighs less when guards miss")          \
     PARAM(t2_unusual, 8, "tier 2: part of all that may go elsewhere")           \
-    PARAM(t2_compared, 3, "tier 2: targets that an indirect jump is compared with, on average") \
+    PARAM(t2_compared, 3, "tier 2: targets that an indirect call is compared with, on average") \
+    PARAM(t2_compared_jump, 2, "tier 2: the same of a jump, which has nothing inlined by it") \
     PARAM(t2_watch, 300, "tier 2: instructions followed to see where indirect jumps go") \
     PARAM(t2_watches, 3, "tier 2: how often that is done from one place")      \
     PARAM(t2_good_guards, 32, "tier 2: blocks that are good where indirect calls are inlined") \

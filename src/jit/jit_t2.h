@@ -111,10 +111,10 @@ enum { T2_SITES = 1024 };
 void jit_t2_went(struct jit_t2 *t, uint64_t key, uint64_t pc);
 /* What it did until now weighs less than what it will do. False: nothing is known of it. */
 bool jit_t2_fade(struct jit_t2 *t, uint64_t key);
-/* Its usual targets, the most usual first; 0: it was never seen, or goes anywhere. *seen: often
- * enough to be sure. */
+/* Its usual targets, the most usual first; 0: it was never seen, or goes anywhere, or it would have
+ * to be compared with more than `most` of them on average. *seen: often enough to be sure. */
 unsigned jit_t2_targets(struct jit_t2 *t, uint64_t key, uint64_t pc[JIT_PARAM_t2_targets],
-                        bool *seen);
+                        unsigned most, bool *seen);
 
 /* ---- jit_t2_form.c --------------------------------------------------- */
 

@@ -89,13 +89,15 @@ static bool fallen_to(const struct t2_graph *g, uint64_t pc)
 }
 
 /* Usual targets of the indirect jump or call at pc. */
-static unsigned targets_of(struct t2_graph *g, uint64_t pc, uint64_t target[JIT_PARAM_t2_targets])
+static unsigned targets_of(struct t2_graph *g, uint64_t pc, uint64_t target[JIT_PARAM_t2_targets],
+                           bool call)
 {
+    unsigned most = call ? JIT_PARAM_t2_compared : JIT_PARAM_t2_compared_jump;
     bool seen;
     unsigned n;
     if (!g->j->p->t2)
         return 0;
-    n = jit_t2_targets(g->j->p->t2, jit_key(pc, g->mode), target, &seen);
+    n = jit_t2_targets(g->j->p->t2, jit_key(pc, g->mode), target, most, &seen);
     g->unknown += !seen;
     return n;
 }
@@ -126,7 +128,7 @@ static unsigned probe_call(struct t2_graph *g, uint64_t pc, bool direct, uint64_
                            unsigned depth)
 {
     uint64_t to[JIT_PARAM_t2_targets] = {target};
-    unsigned n = direct ? 1 : targets_of(g, pc, to), insns = 0;
+    unsigned n = direct ? 1 : targets_of(g, pc, to, true), insns = 0;
     for (unsigned k = 0; k < n; k++) {
         const struct t2_probe *c = function_of(g, to[k], depth + 1);
         if (c && c->insns && !c->partial)
@@ -138,7 +140,7 @@ static unsigned probe_call(struct t2_graph *g, uint64_t pc, bool direct, uint64_
 static bool probe_jump(struct t2_graph *g, struct probe *p, uint64_t pc)
 {
     uint64_t to[JIT_PARAM_t2_targets];
-    unsigned n = targets_of(g, pc, to);
+    unsigned n = targets_of(g, pc, to, false);
     for (unsigned k = 0; k < n; k++)
         if (!probe_push(g, p, to[k]))
             return false;
@@ -293,7 +295,7 @@ static void guard(struct t2_graph *g, struct t2_insn *i)
 {
     uint64_t to[JIT_PARAM_t2_targets], behind = i->pc + i->len;
     const struct t2_insn first = *i;
-    unsigned n = has_effect(g->scratch) ? 0 : targets_of(g, i->pc, to);
+    unsigned n = has_effect(g->scratch) ? 0 : targets_of(g, i->pc, to, i->kind == IR_FLOW_CALL);
     for (unsigned k = 0; k < n; k++) {
         unsigned callee = i->kind == IR_FLOW_CALL ? inlined(g, first.ctx, to[k], behind) : 0;
         if ((i->kind == IR_FLOW_CALL && !callee) || !entered(g, to[k]))

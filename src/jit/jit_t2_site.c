@@ -72,7 +72,7 @@ bool jit_t2_fade(struct jit_t2 *t, uint64_t key)
 }
 
 unsigned jit_t2_targets(struct jit_t2 *t, uint64_t key, uint64_t pc[JIT_PARAM_t2_targets],
-                        bool *seen)
+                        unsigned most, bool *seen)
 {
     const struct jit_t2_site *s = slot(t, key);
     uint64_t usual = 0, compared = 0;
@@ -87,7 +87,7 @@ unsigned jit_t2_targets(struct jit_t2 *t, uint64_t key, uint64_t pc[JIT_PARAM_t2
         n++;
     }
     if (usual * JIT_PARAM_t2_unusual < s->all * (JIT_PARAM_t2_unusual - 1ull) ||
-        compared > usual * JIT_PARAM_t2_compared)
+        compared > usual * most)
         return 0; /* a jump by the table is better */
     return n;
 }
