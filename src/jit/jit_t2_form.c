@@ -129,6 +129,13 @@ static ir_ref goes_to(struct t2_form *m, ir_ref target, uint64_t pc)
     return ir_cmp(f, IR_EQ, target, ir_kaddr(f, pc));
 }
 
+/* The link of instruction i, if it sets one. */
+static void put_link(struct t2_form *m, const struct t2_insn *i, const struct ir_flow *w)
+{
+    if (w->link_slot >= 0)
+        ir_put(m->f, (unsigned)w->link_slot, ir_kaddr(m->f, i->pc + i->len));
+}
+
 /* A block that does what instruction i would do; false: it is not there any more. */
 static bool leave_by(struct t2_form *m, const struct t2_insn *i)
 {
@@ -137,8 +144,8 @@ static bool leave_by(struct t2_form *m, const struct t2_insn *i)
     const struct t2_ctx *c = &m->g->ctx[i->ctx];
     if (!jit_t2_lift(m->g, f, i->pc, false, &w))
         return false;
-    if (i->kind != IR_FLOW_RET && w.link_slot >= 0)
-        ir_put(f, (unsigned)w.link_slot, ir_kaddr(f, i->pc + i->len));
+    if (i->kind != IR_FLOW_RET)
+        put_link(m, i, &w);
     if (i->kind == IR_FLOW_CALL)
         leave(m, IR_EXIT_CALL, w.target, ir_kaddr(f, i->pc + i->len));
     else if (i->kind == IR_FLOW_JUMP && i->ctx)
@@ -155,22 +162,20 @@ static void end_guard(struct t2_form *m, const struct t2_block *b, const struct 
     struct ir_func *f = m->f;
     ir_ref same = goes_to(m, w->target, i->target), r;
     if (ir_is_const(same) && ir_kval(f, same)) {
-        if (w->link_slot >= 0)
-            ir_put(f, (unsigned)w->link_slot, ir_kaddr(f, i->pc + i->len));
+        put_link(m, i, w);
         jump(m, b->succ[1]);
         return;
     }
     if (b->succ[0] == T2_NONE && i->pc != m->g->insn[0].pc) {
         side(m, ir_op2(f, IR_XOR, IR_I1, same, ir_ki(f, IR_I1, 1)), i->pc);
-        if (w->link_slot >= 0)
-            ir_put(f, (unsigned)w->link_slot, ir_kaddr(f, i->pc + i->len));
+        put_link(m, i, w);
         jump(m, b->succ[1]);
         return;
     }
     r = ir_emit(f, IR_BR, IR_NONE, 0, same, 0, 0);
     if (w->link_slot >= 0) {
         f->ins[r].b = ir_emit(f, IR_BLOCK, IR_NONE, 0, 0, 0, 0);
-        ir_put(f, (unsigned)w->link_slot, ir_kaddr(f, i->pc + i->len));
+        put_link(m, i, w);
         jump(m, b->succ[1]);
     } else {
         to_block(m, r, 1, b->succ[1]);
@@ -220,8 +225,8 @@ static void end_block(struct t2_form *m, const struct t2_block *b, const struct 
         jump(m, b->succ[0]);
         return;
     }
-    if ((i->kind == IR_FLOW_JUMP || i->kind == IR_FLOW_CALL) && w->link_slot >= 0)
-        ir_put(f, (unsigned)w->link_slot, ir_kaddr(f, behind));
+    if (i->kind == IR_FLOW_JUMP || i->kind == IR_FLOW_CALL)
+        put_link(m, i, w);
     switch (i->kind) {
     case IR_FLOW_NEXT: jump_or_leave(m, i, b->succ[0], behind); return;
     case IR_FLOW_BRANCH: end_branch(m, b, i, w->cond); return;

@@ -337,21 +337,26 @@ static ir_ref ob_load(struct opt_rebuild *b, const struct ob_word *w, unsigned o
                  w->disp);
 }
 
+/* The guest's pc of the instruction that r belongs to. */
+static uint64_t ob_pc(const struct ir_func *f, ir_ref r)
+{
+    while (f->ins[r].op != IR_IMARK) r--;
+    return ir_imark_pc(&f->ins[r]);
+}
+
 /* The bundle in the place of load r. */
 static void ob_make(struct opt_rebuild *b, struct ob *x, ir_ref r)
 {
     struct ir_func *f = b->dst;
     unsigned first = x->head[r - IR_BIAS];
     unsigned order = x->word[first].next ? IR_ACQUIRE : IR_RELAXED;
-    ir_ref pc = r;
 
     for (unsigned n = first; n; n = x->word[n].next)
         x->word[n].made = ob_load(b, &x->word[n], order);
-    while (b->src->ins[pc].op != IR_IMARK) pc--;
-    pc = ir_kaddr(f, ir_imark_pc(&b->src->ins[pc]));
     for (unsigned n = first; x->word[n].next; n = x->word[n].next)
         ir_emit(f, IR_SIDE, IR_NONE, 0,
-                ir_cmp(f, IR_NE, x->word[n].made, ob_load(b, &x->word[n], order)), pc, 0);
+                ir_cmp(f, IR_NE, x->word[n].made, ob_load(b, &x->word[n], order)),
+                ir_kaddr(f, ob_pc(b->src, r)), 0);
     for (unsigned n = first; n; n = x->word[n].next) {
         struct ob_word *w = &x->word[n];
 
@@ -433,6 +438,7 @@ static bool ob_build(struct opt_rebuild *b, void *ctx, ir_ref r)
     bool sign;
     ir_ref to;
 
+    if (!x->nwords) return false;
     if (i->op == IR_LD) return ob_build_load(b, x, r);
     if (ir_ops[i->op].cls != IR_CLASS_P || (i->ty != IR_I32 && i->ty != IR_I64)) return false;
     memcpy(v, x->byte[r - IR_BIAS], sizeof v);
@@ -461,7 +467,8 @@ const char *opt_bytes_pass(struct ir_func *dst, const struct ir_func *src,
     x.head = base_arena_alloc(arena, n * sizeof *x.head);
     memset(x.of, 0, n * sizeof *x.of);
     memset(x.head, 0, n * sizeof *x.head);
-    for (ir_ref r = IR_BIAS; r < src->nins; r++) ob_bytes(&x, r, x.byte[r - IR_BIAS]);
+    for (ir_ref r = IR_BIAS; loads > 1 && r < src->nins; r++)
+        ob_bytes(&x, r, x.byte[r - IR_BIAS]);
     for (ir_ref r = src->nins; loads > 1 && r-- > IR_BIAS;)
         if (ir_ops[src->ins[r].op].cls == IR_CLASS_P) ob_root(&x, r);
     ob_bundles(&x);

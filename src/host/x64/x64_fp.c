@@ -282,19 +282,24 @@ bool x64_makes_nans(const struct x64_t1 *t, const struct ir_ins *i)
     }
 }
 
-/* Register x = a * b, raising nothing: EVEX with {rn-sae}. */
+/* EVEX on registers with all exceptions suppressed: op reg, v, rm; v is 0 where there is none. */
+static void x64_evex_sae(struct x64_t1 *t, unsigned op, unsigned pp, unsigned w, unsigned reg,
+                         unsigned v, unsigned rm)
+{
+    reg &= 15;
+    rm &= 15;
+    x64_b(&t->out, 0xc0 | (reg & 7) << 3 | (rm & 7));
+    x64_b(&t->out, op);
+    x64_b(&t->out, 0x18);
+    x64_b(&t->out, w << 7 | (~v & 15) << 3 | 4 | pp);
+    x64_b(&t->out, (reg & 8 ? 0 : 0x80) | 0x40 | (rm & 8 ? 0 : 0x20) | 0x10 | 1);
+    x64_b(&t->out, 0x62);
+}
+
+/* Register x = a * b, raising nothing: {rn-sae}. */
 static void x64_evex_mul(struct x64_t1 *t, unsigned ty, unsigned x, unsigned a, unsigned b)
 {
-    unsigned f64 = ty == IR_F64;
-
-    x &= 15;
-    b &= 15;
-    x64_b(&t->out, 0xc0 | (x & 7) << 3 | (b & 7));
-    x64_b(&t->out, 0x59);
-    x64_b(&t->out, 0x18);
-    x64_b(&t->out, f64 << 7 | (~a & 15) << 3 | 4 | (f64 ? 3 : 2));
-    x64_b(&t->out, (x & 8 ? 0 : 0x80) | 0x40 | (b & 8 ? 0 : 0x20) | 0x10 | 1);
-    x64_b(&t->out, 0x62);
+    x64_evex_sae(t, 0x59, ty == IR_F64 ? 3 : 2, ty == IR_F64, x, a, b);
 }
 
 /* Behind the FMA: cold code is to compute it again if d is a NaN (chain: if the product is). */
@@ -382,21 +387,6 @@ static bool x64_fround(struct x64_t1 *t, ir_ref r, struct ir_ins *i)
 
 /* ---- compare --------------------------------------------------------- */
 
-/* ucomis with all exceptions suppressed */
-static void x64_evex_ucomis(struct x64_t1 *t, unsigned ty, unsigned a, unsigned b)
-{
-    unsigned f64 = ty == IR_F64;
-
-    a &= 15;
-    b &= 15;
-    x64_b(&t->out, 0xc0 | (a & 7) << 3 | (b & 7));
-    x64_b(&t->out, 0x2e);
-    x64_b(&t->out, 0x18);
-    x64_b(&t->out, f64 << 7 | 15 << 3 | 4 | f64);
-    x64_b(&t->out, (a & 8 ? 0 : 0x80) | 0x40 | (b & 8 ? 0 : 0x20) | 0x10 | 1);
-    x64_b(&t->out, 0x62);
-}
-
 /* A comparison that raises nothing: without such an instruction, MXCSR is put back as it was if
  * there was a NaN. */
 static void x64_silent_compare(struct x64_t1 *t, unsigned ty, unsigned a, unsigned b)
@@ -404,7 +394,7 @@ static void x64_silent_compare(struct x64_t1 *t, unsigned ty, unsigned a, unsign
     uint32_t label;
 
     if (x64_cpu(t, X64_CPU_AVX512)) {
-        x64_evex_ucomis(t, ty, a, b);
+        x64_evex_sae(t, 0x2e, ty == IR_F64, ty == IR_F64, a, 0, b);
         return;
     }
     x64_cold_begin(t);
