@@ -29,6 +29,8 @@ HEAD = """# The kernels' innermost loops in tier 2, one round: made and compared
 """
 # A matter of chance: what was entered when a loop is formed, and which targets came first.
 VARIES = {"lz", "virtual", "qsort"}
+# Found if the machine is busy, and then as the file says.
+SOMETIMES = {("matmul_f32", "main+0x138")}
 TIMES = 4
 NEEDS = {"avx2", "bmi1", "bmi2", "fma", "abm"}
 
@@ -131,13 +133,23 @@ def expected(kernel):
     return [row for row in EXPECT.read_text().splitlines() if row.split()[:1] == [kernel.name]]
 
 
-def measure_until(kernel, want):
+def measure_until(kernel, want, times):
     """Now and then a kernel has a region more, by when it was found: another time it has not."""
-    for _ in range(TIMES):
+    for _ in range(times):
         rows = measure(kernel)
-        if rows is None or rows == want:
+        if rows is None:
+            break
+        rows = with_sometimes(rows, want)
+        if rows == want:
             break
     return rows
+
+
+def with_sometimes(rows, want):
+    """With the rows of `want` that need not be there, where nothing is found at that place."""
+    found = {tuple(row.split()[:2]) for row in rows}
+    return sorted({*rows, *(row for row in want if (key := tuple(row.split()[:2])) in SOMETIMES
+                            and key not in found)})
 
 
 def main():
@@ -148,7 +160,8 @@ def main():
         if kernel.name in VARIES:
             continue
         kernel.compile()
-        rows = measure(kernel) if bless else measure_until(kernel, expected(kernel))
+        want = expected(kernel)
+        rows = measure_until(kernel, want, 1 if bless else TIMES)
         if rows is None:
             why = "this build has no disassembler"
             break
